@@ -1,0 +1,1 @@
+"""NMState documents to NetworkManager keyfiles."""
