@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,7 +32,9 @@ def _trunk_tag(value: Any, path: Path) -> TagRange:
     members = value if isinstance(value, dict) else {}
     if "id" in members:
         ident = members["id"]
-        if isinstance(ident, str) and (not ident.isascii() or not ident.removeprefix("+").isdigit()):
+        if isinstance(ident, str) and (
+            not ident.isascii() or not ident.removeprefix("+").isdigit()
+        ):
             raise problem(path / "id", f"found {shown(ident)!r}, expected 0 to 65535")
         tag = _U16(ident, path / "id")
         return TagRange(low=tag, high=tag)
@@ -68,7 +71,7 @@ class PortVlan:
                 raise problem(path / "trunk-tags", "access mode has no trunk-tags")
         tags = sorted(self.trunk_tags or (), key=lambda tags: (tags.low, tags.high))
         tags = [tag for tag in tags if tag.low <= tag.high]
-        for before, after in zip(tags, tags[1:], strict=False):
+        for before, after in itertools.pairwise(tags):
             if after.low <= before.high:
                 raise problem(path / "trunk-tags", f"{before} and {after} overlap")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from typing import Final
 
@@ -92,6 +93,6 @@ def _server(server: str, path: Path) -> str | None:
 def is_interleaved(servers: tuple[str, ...]) -> bool:
     """Whether a family comes again after the other, an order that two profiles cannot keep."""
     changes = 0
-    for before, after in zip(servers, servers[1:], strict=False):
+    for before, after in itertools.pairwise(servers):
         changes += addresses.is_ipv6(before) != addresses.is_ipv6(after)
     return changes > 1

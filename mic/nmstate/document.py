@@ -8,12 +8,13 @@ from typing import Any, Final
 from mic.nmstate import dns, interface, routerules, routes, schema, tree
 from mic.nmstate.dns import Resolver
 from mic.nmstate.interface import STATES, Interface
-from mic.nmstate.ovsdb import OvsDb, Ovn, read_global, read_ovn
+from mic.nmstate.ovsdb import Ovn, OvsDb, read_global, read_ovn
 from mic.nmstate.problems import NMStateInvalid, Path, problem
 from mic.nmstate.routerules import Rules
 from mic.nmstate.routes import Routes
 from mic.nmstate.schema import Struct, member, optional
-from mic.nmstate.types import BY_NAME, ETHERNET
+from mic.nmstate.types import BY_NAME
+from mic.nmstate.types.ethernet import ETHERNET
 
 _KEPT_OF_ABSENT: Final = frozenset(("name", "type", "state", "identifier", "mac-address"))
 

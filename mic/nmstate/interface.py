@@ -46,6 +46,7 @@ class Base:
     identifier: str | None = member("identifier", optional(schema.choice("name", BY_MAC)))
     mac: str | None = member("mac-address", _TEXT)
     permanent_mac: str | None = member("permanent-mac-address", _TEXT)
+    driver: str | None = member("driver", _TEXT)
     mtu: int | None = member("mtu", _U64)
     min_mtu: int | None = member("min-mtu", optional(schema.integer(64)))
     max_mtu: int | None = member("max-mtu", optional(schema.integer(64)))
@@ -138,13 +139,11 @@ class Interface:
 def read(members: dict[str, Any], type_: InterfaceType, place: Path) -> Interface:
     """Read an interface's members as those of ``type_``; unknown ones are refused."""
     own = {key: item for key, item in members.items() if key in type_.members}
-    problems = []
+    problems: list[str] = []
     found: dict[str, Any] = {}
     values: dict[str, Any] = {}
     try:
-        found = _BASE.members(
-            {key: item for key, item in members.items() if key not in own}, place
-        )
+        found = _BASE.members({key: item for key, item in members.items() if key not in own}, place)
     except NMStateInvalid as refusal:
         problems += refusal.problems
     for key, item in own.items():

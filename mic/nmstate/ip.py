@@ -13,11 +13,12 @@ from mic.nmstate.addresses import Address
 from mic.nmstate.dns import DnsSettings
 from mic.nmstate.mptcp import FLAG
 from mic.nmstate.problems import Path, problem, shown
-from mic.nmstate.schema import Struct, member, optional, required, sequence
 from mic.nmstate.routerules import Rule
+from mic.nmstate.schema import Struct, member, optional, required, sequence
 
 MINIMUM_IPV6_MTU: Final = 1280
 INFINITE: Final = 2**31 - 1  # seconds: DHCP and router advertisements are waited for without end
+_UNSET: Final = "::"
 _FOREVER: Final = "forever"
 _GENERATION: Final = {"eui64": 0, "EUI64": 0, "stable-privacy": 1, "STABLE-PRIVACY": 1}
 _CLIENT_ID: Final = {"ll": "mac", "LL": "mac", "iaid+duid": "duid", "IAID+DUID": "duid"}
@@ -32,9 +33,7 @@ class IpAddress:
     ip: Address = required("ip", schema.address)
     prefix: int = required("prefix-length", schema.unsigned(8))
     mptcp_flags: tuple[str, ...] | None = member("mptcp-flags", optional(sequence(FLAG)))
-    valid: str | None = member(
-        "valid-life-time", optional(schema.text), "valid-left", "valid-lft"
-    )
+    valid: str | None = member("valid-life-time", optional(schema.text), "valid-left", "valid-lft")
     preferred: str | None = member(
         "preferred-life-time", optional(schema.text), "preferred-left", "preferred-lft"
     )
@@ -89,6 +88,12 @@ class Ip:
 _IP: Final = Struct(Ip)
 
 
+def static(ip: Address, prefix: int) -> Ip:
+    """Return a family that is enabled and has one address."""
+    found = (IpAddress(ip=ip, prefix=prefix),)
+    return Ip(given_enabled=True, enabled=True, version=ip.version, addresses=found)
+
+
 def read_ipv4(value: Any, path: Path) -> Ip:
     """Read an ``ipv4`` member."""
     if isinstance(value, dict) and "autoconf" in value:
@@ -115,18 +120,13 @@ def sanitised(ip: Ip, path: Path) -> Ip:
         if address.ip.version != ip.version:
             raise problem(place / "ip", f"{address.ip} is not an IPv{ip.version} address")
         if address.prefix > width:
-            raise problem(
-                place / "prefix-length", f"found {address.prefix}, expected 0 to {width}"
-            )
-    enabled = ip.enabled
-    if ip.version == 4 and enabled and not ip.is_auto and kept == ():
-        enabled = False  # an empty list asks for no IPv4
+            raise problem(place / "prefix-length", f"found {address.prefix}, expected 0 to {width}")
     if kept is not None:
         kept = tuple(a for a in kept if not a.is_dynamic and not a.ip.is_link_local)
-    if not enabled:
-        ip = dataclasses.replace(ip, enabled=False, dhcp=None, autoconf=None, addresses=None)
-    else:
+    if ip.enabled:
         ip = dataclasses.replace(ip, addresses=kept)
+    else:
+        ip = dataclasses.replace(ip, dhcp=None, autoconf=None, addresses=None)
     if ip.is_auto:
         ip = dataclasses.replace(
             ip,
@@ -136,7 +136,7 @@ def sanitised(ip: Ip, path: Path) -> Ip:
         )
     token = ip.token
     if token is not None and ip.version == 6:
-        if ip.autoconf is False and token not in ("", "::"):
+        if ip.autoconf is False and token not in ("", _UNSET):
             raise problem(path / "token", "a token needs autoconf; an empty one takes it away")
         ip = dataclasses.replace(ip, token=_token(token, path / "token"))
     return ip
@@ -145,7 +145,7 @@ def sanitised(ip: Ip, path: Path) -> Ip:
 def _token(token: str, path: Path) -> str:
     """Return the interface identifier in its shortest hexadecimal form, ``::fac1``."""
     if not token:
-        return "::"
+        return _UNSET
     found = addresses.parsed(token)
     if found is None or found.version != 6:
         raise problem(path, f"found {shown(token)!r}, expected an IPv6 address")
@@ -159,7 +159,7 @@ def section(ip: Ip | None, routes: Mapping[str, object]) -> dict[str, object]:
     """Return the keyfile section of a family; ``routes`` are the keys of its static routes."""
     if ip is None:
         return {"method": "disabled", "dhcp-timeout": INFINITE}
-    settings: dict[str, object] = {"method": _method(ip), "dhcp-timeout": INFINITE}
+    settings: dict[str, object] = {"method": _method(ip, routes), "dhcp-timeout": INFINITE}
     for index, address in enumerate(ip.addresses or ()):
         settings[f"address{index}"] = str(address)
     if ip.version == 6:
@@ -175,12 +175,12 @@ def section(ip: Ip | None, routes: Mapping[str, object]) -> dict[str, object]:
     return settings
 
 
-def _method(ip: Ip) -> str:
+def _method(ip: Ip, routes: Mapping[str, object]) -> str:
     if not ip.enabled:
         return "disabled"
     if ip.dhcp:
         return "auto" if ip.version == 4 or ip.autoconf else "dhcp"
-    if ip.addresses:
+    if ip.addresses or routes:
         return "manual"
     return "disabled" if ip.version == 4 else "link-local"
 
@@ -208,7 +208,7 @@ def _auto(ip: Ip) -> dict[str, object]:
         settings["dhcp-duid"] = _DUID.get(ip.duid or "ll", ip.duid or "ll")
         settings["dhcp-iaid"] = "mac"
         settings["ra-timeout"] = INFINITE
-        settings["token"] = ip.token if ip.token != "::" else None
+        settings["token"] = None if ip.token == _UNSET else ip.token
     if ip.send_hostname is not False and ip.custom_hostname:
         is_fqdn = ip.version == 4 and "." in ip.custom_hostname
         settings["dhcp-fqdn" if is_fqdn else "dhcp-hostname"] = ip.custom_hostname

@@ -9,16 +9,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from mic.nmstate import interface
+from mic.nmstate import ip as ipfamily
+from mic.nmstate.addresses import Address
 from mic.nmstate.interface import Base, Interface
 from mic.nmstate.keyfile import Profile, stable_uuid
 from mic.nmstate.problems import Collector, NMStateInvalid, Path, problem, shown
+from mic.nmstate.routes import LOOPBACK as LOOPBACK_NAME
 from mic.nmstate.types import INFINIBAND, LOOPBACK
 from mic.nmstate.types.base import InterfaceType
 from mic.nmstate.types.bond import is_active_backup
 from mic.nmstate.types.ethernet import ETHERNET, unified
 from mic.nmstate.types.ovs import OVS_BRIDGE, OVS_INTERFACE
+
+_LOOPBACK_IP: Final = {
+    4: ipfamily.static(Address(4, 0x7F000001), 8),
+    6: ipfamily.static(Address(6, 1), 128),
+}
+_WAITED: Final = {"ipv4": (4,), "ipv6": (6,), "ipv4+ipv6": (4, 6)}
 
 # How often priorities are handed on from controllers to ports before the reference gives up.
 _ROUNDS = 4
@@ -71,6 +81,12 @@ class Network:
                 problems.add(refusal)
         problems.check()
 
+    def loopback(self) -> Interface:
+        """Return the loopback interface as the document has it, or as every host has it."""
+        return self.kernel.get(LOOPBACK_NAME) or _with_loopback_ip(
+            Interface(base=Base(name=LOOPBACK_NAME), type=LOOPBACK, place=Path() / "interface lo")
+        )
+
     @staticmethod
     def blank_profile(name: str, type_: InterfaceType, nm_type: str) -> Profile:
         """Return a profile of an interface of which nothing but name and type is known."""
@@ -100,7 +116,7 @@ def related(interfaces: Iterable[Interface]) -> Network:
         network.replace(given)
     _add_missing_ports(network)
     _leave_ignored_out(network)
-    network.update(lambda given: dataclasses.replace(given, type=unified(given)))
+    network.update(lambda given: dataclasses.replace(given, type=unified(given.type)))
     for key, bridge in network.user.items():
         if bridge.type is OVS_BRIDGE:
             network.user[key] = OVS_BRIDGE.with_internal_port(bridge)
@@ -111,6 +127,10 @@ def related(interfaces: Iterable[Interface]) -> Network:
     _check_ports(network)
     _check_parents(network)
     network.given = {name: _as_port(given) for name, given in network.kernel.items()}
+    if LOOPBACK_NAME not in network.ignored:
+        network.given[LOOPBACK_NAME] = _with_loopback_ip(
+            network.given.get(LOOPBACK_NAME) or network.loopback()
+        )
     network.update(_checked)
     return network
 
@@ -248,9 +268,7 @@ def _hand_on(network: Network) -> bool:
                 pending[child.name] = pending[parent] + 1
             elif parent in network.kernel and _has_priority(network, network.kernel[parent]):
                 pending[child.name] = network.priority[parent] + 1
-    network.priority |= {
-        name: number for name, number in pending.items() if name in network.kernel
-    }
+    network.priority |= {name: number for name, number in pending.items() if name in network.kernel}
     return complete
 
 
@@ -305,6 +323,30 @@ def _as_port(given: Interface) -> Interface:
 
 
 def _checked(given: Interface) -> Interface:
+    if given.name == LOOPBACK_NAME and not given.type.is_userspace:
+        return _checked_loopback(given)
+    return _checked_other(given)
+
+
+def _checked_loopback(given: Interface) -> Interface:
+    complete = _with_loopback_ip(given)
+    for version in _WAITED.get(given.base.wait_ip or "", ()):
+        family = complete.family(version)
+        if family is None or not family.enabled:
+            raise problem(given.place / "wait-ip", f"IPv{version} is not enabled")
+    for version in (4, 6):
+        family = given.family(version)
+        if family is not None and family.given_enabled is None and not given.is_absent:
+            given = given.with_family(version, dataclasses.replace(family, enabled=True))
+    checked = _checked_other(given)
+    for version in (4, 6):
+        family = complete.family(version)
+        if given.family(version) is None and family is not None:
+            checked = checked.with_family(version, family)
+    return checked
+
+
+def _checked_other(given: Interface) -> Interface:
     if given.is_up and not given.can_have_ip:
         for version in (4, 6):
             family = given.family(version)
@@ -314,11 +356,20 @@ def _checked(given: Interface) -> Interface:
     return _as_port(given.type.sanitised(interface.sanitised(given)))
 
 
-def loopback() -> Interface:
-    """Return the loopback interface as it is when the document does not mention it."""
-    members = {
-        "name": "lo",
-        "ipv4": {"enabled": True, "address": [{"ip": "127.0.0.1", "prefix-length": 8}]},
-        "ipv6": {"enabled": True, "address": [{"ip": "::1", "prefix-length": 128}]},
-    }
-    return interface.read(members, LOOPBACK, Path() / "interface lo")
+def _with_loopback_ip(given: Interface) -> Interface:
+    """Return the loopback interface with the addresses that it has unless the document says
+    otherwise. They are part of every host, which is otherwise taken to have nothing.
+    """
+    if given.is_absent or not given.can_have_ip:
+        return given
+    for version in (4, 6):
+        default = _LOOPBACK_IP[version]
+        family = given.family(version)
+        if family is None:
+            family = default
+        elif family.given_enabled is None:
+            family = dataclasses.replace(family, enabled=True)
+        if family.addresses is None:
+            family = dataclasses.replace(family, addresses=default.addresses)
+        given = given.with_family(version, family)
+    return given

@@ -16,7 +16,7 @@ from mic.nmstate.dns import (
 )
 from mic.nmstate.interface import Interface
 from mic.nmstate.ip import Ip
-from mic.nmstate.network import Network, loopback
+from mic.nmstate.network import Network
 from mic.nmstate.problems import Path, problem, shown
 from mic.nmstate.routerules import MAIN_TABLE, Rule, Rules
 from mic.nmstate.routes import LOOPBACK, Route, Routes
@@ -25,7 +25,7 @@ from mic.nmstate.types import LOOPBACK as LOOPBACK_TYPE
 
 def _ensure_loopback(network: Network) -> None:
     if LOOPBACK not in network.kernel:
-        network.given[LOOPBACK] = network.kernel[LOOPBACK] = loopback()
+        network.kernel[LOOPBACK] = network.loopback()
         network.priority[LOOPBACK] = 0
 
 
@@ -60,9 +60,7 @@ def place_routes(network: Network, wanted: Routes, path: Path) -> dict[str, list
     return held
 
 
-def place_rules(
-    network: Network, wanted: Rules, path: Path, held: dict[str, list[Route]]
-) -> None:
+def place_rules(network: Network, wanted: Rules, path: Path, held: dict[str, list[Route]]) -> None:
     """Give each rule to an interface with something in the table that it looks up."""
     for rule in routerules.to_apply(wanted, path):
         if rule.iif is not None and rule.iif in network.ignored:
@@ -77,11 +75,9 @@ def place_rules(
             network.kernel[name] = holder.with_family(rule.version, kept)
 
 
-def _rule_holder(
-    network: Network, rule: Rule, path: Path, held: dict[str, list[Route]]
-) -> str:
+def _rule_holder(network: Network, rule: Rule, path: Path, held: dict[str, list[Route]]) -> str:
     if rule.iif is not None:
-        if rule.iif not in network.kernel:
+        if rule.iif not in network.kernel and rule.iif != LOOPBACK:
             raise problem(path, f"there is no interface {shown(rule.iif)}, which a rule has as iif")
         return rule.iif
     table = MAIN_TABLE if rule.table is None else rule.table
@@ -89,6 +85,8 @@ def _rule_holder(
         for name in names:
             if _uses_table(network.given.get(name), held.get(name, []), rule.version, table):
                 return name
+    if table == MAIN_TABLE:
+        return LOOPBACK
     for name, type_ in network.order:
         found = network.user.get((name, type_)) if type_.is_userspace else network.given.get(name)
         family = found.family(rule.version) if found is not None else None
@@ -97,17 +95,15 @@ def _rule_holder(
     return LOOPBACK
 
 
-def _uses_table(
-    holder: Interface | None, its: list[Route], version: int, table: int
-) -> bool:
+def _uses_table(holder: Interface | None, its: list[Route], version: int, table: int) -> bool:
     for route in its:
-        if route.version == version and (route.table or MAIN_TABLE) == table:
+        if route.version == version and table in (route.table, route.table or MAIN_TABLE):
             return True
-    family = holder.family(version) if holder is not None else None
     if holder is None:
         return False
+    family = holder.family(version)
     automatic = family.auto_table if family is not None else None
-    return (automatic or MAIN_TABLE) == table
+    return table in (automatic, automatic or MAIN_TABLE)
 
 
 def place_dns(network: Network, resolver: Resolver, path: Path) -> None:
@@ -157,6 +153,8 @@ def _check_link_local(network: Network, servers: tuple[str, ...], path: Path) ->
 
 
 def _give_dns(network: Network, name: str, version: int, settings: DnsSettings) -> None:
+    if name == LOOPBACK:
+        _ensure_loopback(network)
     holder = network.kernel[name]
     family = holder.family(version) or network.given[name].family(version)
     if family is not None:
@@ -206,11 +204,14 @@ def _place_search(network: Network, client: Client, path: Path) -> None:
     settings = DnsSettings(
         search=client.search or (), options=client.options or (), priority=FIRST_PRIORITY
     )
-    for suits in (lambda family: family.is_auto, lambda family: family.enabled):
-        for name in _candidates(network):
-            for version in (6, 4):
-                family = network.given[name].family(version)
-                if family is not None and suits(family):
-                    _give_dns(network, name, version, settings)
-                    return
+    families = [
+        (name, version, family)
+        for name in _candidates(network)
+        for version in (6, 4)
+        if (family := network.given[name].family(version)) is not None and family.enabled
+    ]
+    families.sort(key=lambda found: not found[2].is_auto)
+    for name, version, _ in families[:1]:
+        _give_dns(network, name, version, settings)
+        return
     raise problem(path, "no interface has IP, which the profile needs to hold them")

@@ -90,10 +90,9 @@ def _write_ip(interface: Interface, profile: Profile) -> None:
     may_fail = _MAY_FAIL.get(interface.base.wait_ip or "")
     for index, version in enumerate((4, 6)):
         family = interface.family(version)
-        if version == 6 and family is not None and family.autoconf and family.enabled:
-            if not family.dhcp:
-                place = interface.place / "ipv6" / "autoconf"
-                raise problem(place, "autoconf needs dhcp: NetworkManager has no method for it")
+        if family is not None and family.is_auto and not family.dhcp:
+            place = interface.place / "ipv6" / "autoconf"
+            raise problem(place, "autoconf needs dhcp: NetworkManager has no method for it")
         section = ip.section(family, routes.section(interface.routes, version))
         if may_fail is not None:
             section["may-fail"] = may_fail[index]

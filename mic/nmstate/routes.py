@@ -92,9 +92,7 @@ class Route:
             destination = addresses.network(self.destination)
             if destination is None:
                 found = shown(self.destination)
-                raise problem(
-                    path / "destination", f"found {found!r}, expected address/prefix"
-                )
+                raise problem(path / "destination", f"found {found!r}, expected address/prefix")
         if self.weight is not None:
             if self.weight not in _WEIGHTS:
                 raise problem(path / "weight", f"found {self.weight}, expected 1 to 256")
@@ -148,9 +146,7 @@ read: Final = Struct(Routes)
 
 def to_apply(routes: Routes, path: Path) -> list[tuple[Route, Path]]:
     """Return the routes to configure with their places, sanitised; neither sorted nor unique."""
-    given = [
-        (route, path / "config" / index) for index, route in enumerate(routes.config or ())
-    ]
+    given = [(route, path / "config" / index) for index, route in enumerate(routes.config or ())]
     for route, place in given:
         route.check(place)
     sanitised = [(route.sanitised(place), place) for route, place in given]

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import yaml
 
-from mic.nmstate.problems import NMStateInvalid, Path, problem, shown
+from mic.nmstate.problems import NMStateInvalid, Path, problem
 
 try:  # libyaml: the same parser the reference uses, and ten times faster
     from yaml import CSafeLoader as _Loader
@@ -28,6 +28,8 @@ MAX_NODES: Final = 100_000
 MAX_SCALAR: Final = 64 << 10
 
 _TAG: Final = "tag:yaml.org,2002:"
+_COLLECTIONS: Final = (None, "!", f"{_TAG}map", f"{_TAG}seq")
+_NO_SUCH_TAG: Final = "a tag that has no use here; quote a value that starts with !"
 _NULLS: Final = frozenset({"", "null", "Null", "NULL", "~"})
 _TRUES: Final = frozenset({"true", "True", "TRUE"})
 _FALSES: Final = frozenset({"false", "False", "FALSE"})
@@ -54,7 +56,7 @@ def is_null(scalar: Plain) -> bool:
     return scalar in _NULLS
 
 
-def resolved_scalar(scalar: Plain) -> None | bool | int | float | str:
+def resolved_scalar(scalar: Plain) -> bool | int | float | str | None:
     """Return what a plain scalar stands for: null, boolean, integer, float or string."""
     first = scalar[:1]
     if first.isalpha() and first not in "nNtTfF":
@@ -160,6 +162,9 @@ class _Builder:
             parser.dispose()
         return tree
 
+    def _next(self) -> Any:
+        return self._parser.get_event()
+
     def _count(self, nodes: int, depth: int) -> None:
         self._nodes += nodes
         if self._nodes > MAX_NODES:
@@ -176,13 +181,14 @@ class _Builder:
                 self._anchors[event.anchor] = (value, 1, 0)
             return value
         if isinstance(event, yaml.AliasEvent):
-            found = self._anchors.get(event.anchor)
+            found = self._anchors.get(event.anchor or "")
             if found is None:
-                raise NMStateInvalid((f"document: unknown alias {shown(event.anchor)!r}",))
+                raise _refused(event, "an alias of nothing; quote a value that starts with *")
             value, nodes, height = found
             self._count(nodes, depth + height)
             return value
-        _refuse_tag(event)
+        if event.tag not in _COLLECTIONS:
+            raise _refused(event, _NO_SUCH_TAG)
         before, deepest = self._nodes, self._deepest
         self._deepest = depth
         self._count(1, depth)
@@ -195,30 +201,27 @@ class _Builder:
 
     def _sequence(self, depth: int) -> list[Any]:
         items: list[Any] = []
-        while not isinstance(event := self._parser.get_event(), yaml.SequenceEndEvent):
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
             items.append(self._node(event, depth))
         return items
 
     def _mapping(self, depth: int) -> dict[str, Any]:
         items: dict[str, Any] = {}
         twice: str | None = None
-        while not isinstance(event := self._parser.get_event(), yaml.MappingEndEvent):
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
             key = self._node(event, depth)
             if not isinstance(key, str):
-                raise NMStateInvalid(
-                    (f"document: line {event.start_mark.line + 1}: a key that is not a string",)
-                )
+                raise _refused(event, "a key that is not a string")
             if key in items:
                 twice = str(key)
-            items[str(key)] = self._node(self._parser.get_event(), depth)
+            items[str(key)] = self._node(self._next(), depth)
         return items if twice is None else Twice(items, twice)
 
 
 def _scalar(event: Any) -> Any:
     value: str = event.value
     if len(value) > MAX_SCALAR:
-        line = event.start_mark.line + 1
-        raise NMStateInvalid((f"document: line {line}: a value longer than {MAX_SCALAR} bytes",))
+        raise _refused(event, f"a value of more than {MAX_SCALAR} characters")
     tag = event.tag
     if tag is None:
         return Plain(value) if event.implicit[0] else value
@@ -226,11 +229,9 @@ def _scalar(event: Any) -> Any:
         return value
     if tag in (f"{_TAG}null", f"{_TAG}bool", f"{_TAG}int", f"{_TAG}float"):
         return Plain(value)
-    _refuse_tag(event)
-    raise AssertionError("unreachable")
+    raise _refused(event, _NO_SUCH_TAG)
 
 
-def _refuse_tag(event: Any) -> None:
-    if event.tag not in (None, "!", f"{_TAG}map", f"{_TAG}seq"):
-        line = event.start_mark.line + 1
-        raise NMStateInvalid((f"document: line {line}: the tag {shown(event.tag)!r} has no use",))
+def _refused(event: Any, why: str) -> NMStateInvalid:
+    """Return a refusal that tells the line, and nothing of what is in it: it may be a secret."""
+    return NMStateInvalid((f"document: line {event.start_mark.line + 1}: {why}",))

@@ -12,7 +12,7 @@ from mic.nmstate.types.ipsec import Ipsec
 from mic.nmstate.types.linuxbridge import LinuxBridge
 from mic.nmstate.types.macvlan import MacVlan, MacVtap
 from mic.nmstate.types.ovs import OVS_BRIDGE, OVS_INTERFACE
-from mic.nmstate.types.plain import Dummy, Hsr, IpVlan, Loopback, MacSec
+from mic.nmstate.types.plain import Dummy, Hsr, IpVlan, Loopback, MacSec, Xfrm
 from mic.nmstate.types.vlan import Vlan
 from mic.nmstate.types.vrf import Vrf
 from mic.nmstate.types.vxlan import Vxlan
@@ -25,6 +25,6 @@ BY_NAME: Final[dict[str, InterfaceType]] = {
     for type_ in (
         *(ETHERNET, VETH, Bond(), LinuxBridge(), OVS_BRIDGE, OVS_INTERFACE, Vlan(), Vxlan()),
         *(Vrf(), Dummy(), MacVlan(), MacVtap(), INFINIBAND, LOOPBACK, Ipsec(), IpVlan()),
-        *(MacSec(), Hsr()),
+        *(MacSec(), Hsr(), Xfrm()),
     )
 }

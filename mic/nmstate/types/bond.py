@@ -26,9 +26,9 @@ _MODES: Final = (
     *("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad"),
     *("balance-tlb", "balance-alb"),
 )
-_LACP: Final = "802.3ad"
+_ARP_MISSED_MAX: Final = 2  # what the kernel has; older NetworkManagers refuse the option
 _MULTICAST: Final = "01:00:5E"  # of the IANA
-_MODE: Final = schema.numbered(*_MODES, also={"lacp": _LACP, "unknown": "unknown"})
+_MODE: Final = schema.numbered(*_MODES, also={"unknown": "unknown"})
 
 
 def _enum(*words: str) -> Any:
@@ -61,9 +61,7 @@ class Options:
     num_unsol_na: int | None = member("num_unsol_na", _U8)
     packets_per_slave: int | None = member("packets_per_slave", _U32)
     primary: str | None = member("primary", optional(schema.text))
-    primary_reselect: str | None = member(
-        "primary_reselect", _enum("always", "better", "failure")
-    )
+    primary_reselect: str | None = member("primary_reselect", _enum("always", "better", "failure"))
     resend_igmp: int | None = member("resend_igmp", _U32)
     tlb_dynamic_lb: bool | None = member("tlb_dynamic_lb", schema.truth)
     updelay: int | None = member("updelay", _U32)
@@ -101,6 +99,8 @@ class Options:
             settings["ad_actor_system"] = upper(self.ad_actor_system)
         if self.all_slaves_active is not None:
             settings["all_slaves_active"] = int(self.all_slaves_active == "delivered")
+        if self.arp_missed_max == _ARP_MISSED_MAX:
+            del settings["arp_missed_max"]
         if self.balance_slb is not None:
             settings["balance-slb"] = int(self.balance_slb)
         return settings
@@ -206,7 +206,11 @@ class Bond(InterfaceType):
         """Write the ``bond-port`` section of a port that ``ports-config`` has."""
         for config in _aggregation(controller).ports_config or ():
             if config.name == port.name:
-                profile.sections["bond-port"] = {"prio": config.priority, "queue-id": config.queue}
+                if config.priority or config.queue:
+                    profile.sections["bond-port"] = {
+                        "prio": config.priority or None,
+                        "queue-id": config.queue,
+                    }
                 return
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from mic.nmstate import ip, schema, sriov
 from mic.nmstate.keyfile import Profile
-from mic.nmstate.problems import problem
 from mic.nmstate.schema import Struct, member, optional, required
 from mic.nmstate.sriov import SrIov
 from mic.nmstate.types.base import InterfaceType
@@ -96,12 +95,6 @@ ETHERNET: Final = Ethernet()
 VETH: Final = Veth()
 
 
-def unified(interface: Interface) -> InterfaceType:
-    """Return the type that the interface has from now on; raises `NMStateInvalid` for a veth
-    that is to be made and has no peer.
-    """
-    if interface.type is not VETH:
-        return interface.type
-    if interface.is_up and interface.own.get("veth") is None:
-        raise problem(interface.place, "'veth' is missing: a pair needs the name of the peer")
-    return ETHERNET
+def unified(type_: InterfaceType) -> InterfaceType:
+    """Return the type that an interface has once it has been read."""
+    return ETHERNET if type_ is VETH else type_

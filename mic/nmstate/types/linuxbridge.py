@@ -211,9 +211,7 @@ class LinuxBridge(InterfaceType):
                 )
             masks = {options.group_forward_mask, options.group_fwd_mask} - {None}
             if len(masks) > 1:
-                raise problem(
-                    place / "options", "group-forward-mask and group-fwd-mask differ"
-                )
+                raise problem(place / "options", "group-forward-mask and group-fwd-mask differ")
             if options.stp is not None:
                 options.stp.check(place / "options" / "stp")
         for port in bridge.ports or ():

@@ -45,9 +45,7 @@ class MacVlan(InterfaceType):
         """Check that only a mode that can be without it is without promiscuity."""
         config = self._config(interface)
         if config is not None and config.promiscuous is False and config.mode != "passthru":
-            raise problem(
-                interface.place / self.name / "promiscuous", "false needs mode passthru"
-            )
+            raise problem(interface.place / self.name / "promiscuous", "false needs mode passthru")
         return interface
 
     def write(self, interface: Interface, profile: Profile) -> None:

@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from mic.nmstate.interface import Interface
 
 
+class Xfrm(InterfaceType):
+    """The device of an IPsec tunnel, which libreswan makes and no profile can."""
+
+    name = "xfrm"
+    nm_type = "xfrm"
+
+    def sanitised(self, interface: Interface) -> Interface:
+        """Refuse the interface unless it is to go."""
+        if not interface.is_absent:
+            raise problem(interface.place / "type", "NetworkManager has no profiles for xfrm")
+        return interface
+
+
 class Dummy(InterfaceType):
     """An interface to nowhere."""
 
