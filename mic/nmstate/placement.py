@@ -62,17 +62,20 @@ def place_routes(network: Network, wanted: Routes, path: Path) -> dict[str, list
 
 def place_rules(network: Network, wanted: Rules, path: Path, held: dict[str, list[Route]]) -> None:
     """Give each rule to an interface with something in the table that it looks up."""
+    placed: dict[tuple[str, int], list[Rule]] = {}
     for rule in routerules.to_apply(wanted, path):
         if rule.iif is not None and rule.iif in network.ignored:
             continue
         name = _rule_holder(network, rule, path, held)
+        placed.setdefault((name, rule.version), []).append(rule)
+    for (name, version), its in placed.items():
         if name == LOOPBACK:
             _ensure_loopback(network)
         holder = network.kernel.get(name)
-        family = holder.family(rule.version) if holder is not None else None
+        family = holder.family(version) if holder is not None else None
         if holder is not None and family is not None:
-            kept = dataclasses.replace(family, rules=(*family.rules, rule))
-            network.kernel[name] = holder.with_family(rule.version, kept)
+            kept = dataclasses.replace(family, rules=tuple(its))
+            network.kernel[name] = holder.with_family(version, kept)
 
 
 def _rule_holder(network: Network, rule: Rule, path: Path, held: dict[str, list[Route]]) -> str:

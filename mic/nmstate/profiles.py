@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from mic.nmstate import ip, routes
 from mic.nmstate.interface import BY_MAC, Interface
@@ -27,9 +27,13 @@ def ordered(network: Network) -> list[Profile]:
     present.sort(
         key=lambda found: 0 if found.type.is_userspace else network.priority.get(found.name, 0)
     )
+    configs = {
+        (found.name, found.type): found.type.port_configs(found) for found in network.everything()
+    }
     profiles: list[Profile] = []
     for found in present:
-        its = [_profile(found, network), *found.type.further_profiles(found, network)]
+        config = configs[found.controller].get(found.name) if found.controller else None
+        its = [_profile(found, network, config), *found.type.further_profiles(found, network)]
         if found.state == "down":
             for profile in its:
                 connection = {**profile.sections["connection"], "autoconnect": False}
@@ -38,7 +42,7 @@ def ordered(network: Network) -> list[Profile]:
     return profiles
 
 
-def _profile(interface: Interface, network: Network) -> Profile:
+def _profile(interface: Interface, network: Network, port_config: Any) -> Profile:
     base, type_ = interface.base, interface.type
     profile = network.blank_profile(interface.name, type_, type_.nm_type_of(interface))
     _write_connection(interface, profile)
@@ -55,10 +59,8 @@ def _profile(interface: Interface, network: Network) -> Profile:
     if base.ethtool is not None:
         profile.sections["ethtool"] = base.ethtool.section(interface.place / "ethtool")
     type_.write(interface, profile)
-    if interface.controller is not None:
-        controller = network.found(*interface.controller)
-        if controller is not None:
-            controller.type.write_port(controller, interface, profile)
+    if interface.controller is not None and port_config is not None:
+        interface.controller[1].write_port(port_config, profile)
     return profile
 
 

@@ -26,6 +26,7 @@ MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 64
 MAX_NODES: Final = 100_000
 MAX_SCALAR: Final = 64 << 10
+MAX_DIRECTIVES: Final = 100
 
 _TAG: Final = "tag:yaml.org,2002:"
 _COLLECTIONS: Final = (None, "!", f"{_TAG}map", f"{_TAG}seq")
@@ -126,6 +127,8 @@ def parsed(document: bytes | str) -> Any:
         raise NMStateInvalid((f"document: longer than {MAX_BYTES} bytes",))
     # A no-break space pasted from a web page; the reference reads it as a space.
     document = document.replace("\N{NO-BREAK SPACE}", " ")
+    if document.count("\n%") > MAX_DIRECTIVES:
+        raise NMStateInvalid(("document: too many YAML directives",))
     try:
         return _Builder(document).document()
     except yaml.MarkedYAMLError as error:

@@ -63,8 +63,12 @@ class InterfaceType:
     def write(self, interface: Interface, profile: Profile) -> None:
         """Put the type's sections into the profile."""
 
-    def write_port(self, controller: Interface, port: Interface, profile: Profile) -> None:
-        """Put what the controller says about a port into the port's profile."""
+    def port_configs(self, interface: Interface) -> Mapping[str, Any]:  # noqa: ARG002
+        """Return what the controller says about its ports, by their names."""
+        return {}
+
+    def write_port(self, config: Any, profile: Profile) -> None:
+        """Put one of `port_configs` into the port's profile."""
 
     def further_profiles(self, interface: Interface, network: Network) -> list[Profile]:  # noqa: ARG002
         """Return profiles that the interface needs besides its own."""

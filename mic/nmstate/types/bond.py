@@ -202,16 +202,18 @@ class Bond(InterfaceType):
             section |= aggregation.options.settings()
         profile.sections["bond"] = section
 
-    def write_port(self, controller: Interface, port: Interface, profile: Profile) -> None:
-        """Write the ``bond-port`` section of a port that ``ports-config`` has."""
-        for config in _aggregation(controller).ports_config or ():
-            if config.name == port.name:
-                if config.priority or config.queue:
-                    profile.sections["bond-port"] = {
-                        "prio": config.priority or None,
-                        "queue-id": config.queue,
-                    }
-                return
+    def port_configs(self, interface: Interface) -> Mapping[str, Port]:
+        """Return the items of ``ports-config``; of two for a port the first counts."""
+        configs = _aggregation(interface).ports_config or ()
+        return {config.name: config for config in reversed(configs)}
+
+    def write_port(self, config: Port, profile: Profile) -> None:
+        """Write the ``bond-port`` section, if it says more than the kernel's defaults."""
+        if config.priority or config.queue:
+            profile.sections["bond-port"] = {
+                "prio": config.priority or None,
+                "queue-id": config.queue,
+            }
 
 
 _NOTHING: Final = Aggregation()

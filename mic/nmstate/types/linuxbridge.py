@@ -229,12 +229,13 @@ class LinuxBridge(InterfaceType):
             section["vlan-filtering"] = bridge.filters
         profile.sections["bridge"] = section
 
-    def write_port(self, controller: Interface, port: Interface, profile: Profile) -> None:
+    def port_configs(self, interface: Interface) -> Mapping[str, Port]:
+        """Return the items of ``port``."""
+        return {port.name: port for port in _bridge(interface).ports or ()}
+
+    def write_port(self, config: Port, profile: Profile) -> None:
         """Write the ``bridge-port`` section."""
-        for config in _bridge(controller).ports or ():
-            if config.name == port.name:
-                profile.sections["bridge-port"] = config.section()
-                return
+        profile.sections["bridge-port"] = config.section()
 
 
 _NOTHING: Final = Bridge()

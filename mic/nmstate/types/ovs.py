@@ -198,14 +198,17 @@ class OvsBridge(InterfaceType):
         options = _bridge(interface).options
         profile.sections["ovs-bridge"] = {} if options is None else options.section()
 
-    def write_port(self, controller: Interface, port: Interface, profile: Profile) -> None:
+    def port_configs(self, interface: Interface) -> Mapping[str, Port]:
+        """Return the items of ``port`` by the names of their interfaces."""
+        return {
+            name: port
+            for port in reversed(_bridge(interface).ports or ())
+            for name in port.interfaces
+        }
+
+    def write_port(self, config: Port, profile: Profile) -> None:
         """Bind the interface to its port, which has a profile of its own."""
-        name = port.name
-        for config in _bridge(controller).ports or ():
-            if port.name in config.interfaces:
-                name = config.name
-                break
-        profile.sections["connection"] = {**profile.sections["connection"], "master": name}
+        profile.sections["connection"] = {**profile.sections["connection"], "master": config.name}
 
     def further_profiles(self, interface: Interface, network: Network) -> list[Profile]:
         """Return the profiles of the ports."""
