@@ -1,1 +1,5 @@
 """NMState documents to NetworkManager keyfiles."""
+
+from mic.nmstate.keyfile import Keyfile
+
+__all__ = ["Keyfile"]

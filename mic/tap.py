@@ -1,0 +1,56 @@
+"""``twistd mic``: the options of the plugin, and the service they make."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from mic.config import Mode, flags_of, load
+from mic.errors import ConfigError
+from mic.service import Mic, reason
+
+
+class _ModeOptions(usage.Options):
+    """The flags of a mode, as twistd writes them: with two dashes."""
+
+    mode: Mode
+
+    def __init__(self) -> None:
+        self.optParameters = [
+            [flag.name, None, flag.default, flag.meaning] for flag in flags_of(self.mode)
+        ]
+        super().__init__()
+
+
+class StaticOptions(_ModeOptions):
+    """Options of ``twistd mic static``."""
+
+    mode = Mode.STATIC
+    longdesc = "Serve an image for each NMState file of a directory."
+
+
+class Options(usage.Options):
+    """Options of ``twistd mic``: the mode is a subcommand."""
+
+    subCommands = [  # noqa: RUF012 - read by twisted.python.usage as a class attribute
+        ["static", None, StaticOptions, "hosts from a directory of NMState files"],
+    ]
+
+    def postOptions(self) -> None:
+        """Insist on a mode."""
+        if self.subCommand is None:
+            raise usage.UsageError("which mode? static")
+
+
+def makeService(options: Options) -> IService:
+    """The service for parsed options; raises `SystemExit` with all that is wrong with them."""
+    from twisted.internet import reactor
+
+    mode = Mode(str(options.subCommand))
+    flags = {flag.name: str(options.subOptions[flag.name]) for flag in flags_of(mode)}
+    try:
+        return Mic(load(mode, os.environ, flags), reactor)
+    except ConfigError as error:
+        raise SystemExit(reason(error)) from None
