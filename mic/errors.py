@@ -23,5 +23,9 @@ class BuildInvalid(MicError):
     """An image cannot be built from this input; trying again without a change is useless."""
 
 
+class BaseUnavailable(BuildInvalid):
+    """The base image is missing or broken: its fault, not that of the host's data."""
+
+
 class NotReady(MicError):
     """An image cannot be built yet; the same input may succeed later."""

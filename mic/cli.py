@@ -1,0 +1,85 @@
+"""The command ``mic``, and the entry points of the Go implementation."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from mic import __version__
+from mic.config import Mode, flags_of, load
+from mic.errors import ConfigError
+
+_USAGE = """\
+Usage: mic COMMAND [FLAGS]
+
+  static      serve an image for each NMState file of a directory
+  demo        try mic without CoreOS media and without configuration
+  show        print what an image carries
+
+mic COMMAND -h tells the flags of a command. README.md tells the environment variables.
+"""
+
+# Commands import what they need when they run: most of it installs the reactor.
+
+
+def serve(program: str, mode: Mode, arguments: Sequence[str]) -> int:
+    """Run a mode in the foreground until a signal ends it; the process's exit status."""
+    from mic.run import parse_or_exit, run
+
+    flags = parse_or_exit(program, arguments, flags_of(mode))
+    from twisted.internet import reactor
+
+    from mic.service import Mic, reason
+
+    try:
+        settings = load(mode, os.environ, flags)
+    except ConfigError as error:
+        sys.stderr.write(reason(error) + "\n")
+        return 1
+    return run(Mic(settings, reactor))
+
+
+def static_server() -> None:
+    """Entry point of ``machine-image-customization-server`` and its short name."""
+    sys.exit(serve(os.path.basename(sys.argv[0]), Mode.STATIC, sys.argv[1:]))
+
+
+def _static(arguments: Sequence[str]) -> int:
+    return serve("mic static", Mode.STATIC, arguments)
+
+
+def _demo(arguments: Sequence[str]) -> int:
+    from mic.demo import main as demo
+
+    return demo(arguments)
+
+
+def _show(arguments: Sequence[str]) -> int:
+    from mic.show import main as show
+
+    return show(arguments)
+
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "static": _static,
+    "demo": _demo,
+    "show": _show,
+}
+
+
+def main() -> None:
+    """Entry point of ``mic``."""
+    command, *arguments = sys.argv[1:] or [""]
+    if command in ("-h", "-help", "--help", "help"):
+        sys.stdout.write(_USAGE)
+        sys.exit(0)
+    if command in ("-version", "--version", "version"):
+        sys.stdout.write(f"mic {__version__}\n")
+        sys.exit(0)
+    run = _COMMANDS.get(command)
+    if run is None:
+        what = f"unknown command {command!r}" if command else "a command is missing"
+        sys.stderr.write(f"{_USAGE}mic: {what}\n")
+        sys.exit(2)
+    sys.exit(run(arguments))

@@ -1,0 +1,451 @@
+"""Settings: every variable and flag, its meaning and its default, read in one place.
+
+`load` turns an environment and parsed flags into one frozen `Settings`, or raises one
+`ConfigError` with everything that is wrong. Files named by settings are looked at here, so that
+a start fails early and says why; what may change while mic runs is read again by `read_agent`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import platform
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from urllib.parse import SplitResult, urlsplit
+
+from mic.errors import BuildInvalid, ConfigError
+from mic.ignition import Agent, VlanInterfaces
+from mic.image.base import BasePaths, Kind
+from mic.image.basefile import peek
+from mic.image.coreos import embed_area
+from mic.image.iso9660 import Iso, IsoError
+
+PULL_SECRET_FILE = "/run/secrets/pull-secret"  # noqa: S105
+"""Where the pull secret is when ``IRONIC_AGENT_PULL_SECRET`` is empty."""
+
+_FILE_LIMIT = 4 * 1024 * 1024
+
+
+class Mode(StrEnum):
+    """What tells mic about hosts."""
+
+    STATIC = "static"
+    CONTROLLER = "controller"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """An environment variable; ``required`` ones must be present, if empty."""
+
+    name: str
+    meaning: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """A command-line flag that takes a value; a ``switch`` may stand without one."""
+
+    name: str
+    default: str
+    meaning: str
+    switch: bool = False
+    modes: frozenset[Mode] = frozenset(Mode)
+
+
+VARIABLES = (
+    Variable(name="DEPLOY_ISO", meaning="CoreOS live ISO, a file or a block device", required=True),
+    Variable(name="DEPLOY_INITRD", meaning="live initramfs; empty: the one inside the ISO"),
+    Variable(
+        name="DEPLOY_KERNEL", meaning="kernel of the initramfs; empty: the one inside the ISO"
+    ),
+    Variable(name="IMAGE_SHARED_DIR", meaning="directory with base images of other architectures"),
+    Variable(
+        name="IRONIC_AGENT_IMAGE", meaning="pull spec of the agent's container", required=True
+    ),
+    Variable(name="IRONIC_BASE_URL", meaning="URL(s) of Ironic, separated by commas"),
+    Variable(name="IRONIC_INSPECTOR_BASE_URL", meaning="URL(s) of the inspector, likewise"),
+    Variable(
+        name="IRONIC_AGENT_PULL_SECRET",
+        meaning=f"auth.json, plain or base64; empty: the file {PULL_SECRET_FILE}",
+    ),
+    Variable(
+        name="IRONIC_AGENT_VLAN_INTERFACES",
+        meaning="always, never, or anything else for automatic",
+    ),
+    Variable(name="IRONIC_RAMDISK_SSH_KEY", meaning="SSH public key(s) of user core, one a line"),
+    Variable(name="REGISTRIES_CONF_PATH", meaning="file embedded as registries.conf"),
+    Variable(name="IP_OPTIONS", meaning="kernel's ip= options for the installed system"),
+    Variable(name="HTTP_PROXY", meaning="proxy for the agent's container pull"),
+    Variable(name="HTTPS_PROXY", meaning="proxy for the agent's container pull"),
+    Variable(name="NO_PROXY", meaning="what goes past the proxies"),
+    Variable(name="ADDITIONAL_NTP_SERVERS", meaning="NTP servers, separated by commas"),
+    Variable(name="CA_BUNDLE", meaning="PEM file embedded as a trust anchor"),
+    Variable(name="IRONIC_CA_BUNDLE", meaning="PEM file with which the agent verifies Ironic"),
+)
+
+FLAGS = (
+    Flag(
+        name="images-bind-addr",
+        default=":8084",
+        meaning="address the images are served on: [HOST]:PORT, or a Twisted server endpoint",
+    ),
+    Flag(
+        name="images-publish-addr",
+        default="http://127.0.0.1:8084",
+        meaning="URL under which clients reach that address",
+    ),
+    Flag(
+        name="images-tls-cert-file", default="", meaning="PEM certificate chain; empty: plain HTTP"
+    ),
+    Flag(name="images-tls-key-file", default="", meaning="PEM private key of that certificate"),
+    Flag(
+        name="nmstate-dir",
+        default="",
+        meaning="directory with one NMState file per host (required)",
+        modes=frozenset({Mode.STATIC}),
+    ),
+)
+
+
+def flags_of(mode: Mode) -> tuple[Flag, ...]:
+    """The flags that a mode knows."""
+    return tuple(flag for flag in FLAGS if mode in flag.modes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """The agent's settings as given; ``agent`` lacks only what is in files."""
+
+    agent: Agent
+    pull_secret_file: str = PULL_SECRET_FILE
+    registries_conf: str = ""
+    ca_bundle: str = ""
+    ironic_ca_bundle: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tcp:
+    """A TCP address to listen on; an empty host is every address of both IP families."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A Twisted server endpoint description."""
+
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """Paths of a PEM certificate chain and its key."""
+
+    cert_file: str
+    key_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything mic is told, checked. ``publish_url`` ends without a slash."""
+
+    mode: Mode
+    bases: BasePaths
+    agent: AgentSettings
+    bind: Tcp | Endpoint
+    publish_url: str
+    tls: Tls | None = None
+    nmstate_dir: str = ""
+    host_architecture: str = field(default_factory=platform.machine)
+
+
+def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
+    """Settings from an environment and the values of flags (those not given have defaults).
+
+    Raises `ConfigError` with every problem found.
+    """
+    problems = _Problems()
+    reader = _Environment(environment, problems)
+    given = {flag.name: flags.get(flag.name, flag.default) for flag in flags_of(mode)}
+
+    bases = BasePaths(
+        iso=reader.text("DEPLOY_ISO"),
+        initramfs=reader.text("DEPLOY_INITRD"),
+        kernel=reader.text("DEPLOY_KERNEL"),
+        shared_dir=reader.text("IMAGE_SHARED_DIR"),
+    )
+    variables = {
+        Kind.ISO: "DEPLOY_ISO",
+        Kind.INITRAMFS: "DEPLOY_INITRD",
+        Kind.KERNEL: "DEPLOY_KERNEL",
+    }
+    for kind, path in bases.exact().items():
+        with problems.noted():
+            check_base(variables[kind], kind, path)
+    agent = AgentSettings(
+        agent=Agent(
+            image=reader.text("IRONIC_AGENT_IMAGE"),
+            ironic_urls=reader.urls("IRONIC_BASE_URL"),
+            inspector_urls=reader.urls("IRONIC_INSPECTOR_BASE_URL"),
+            pull_secret=reader.pull_secret("IRONIC_AGENT_PULL_SECRET"),
+            vlan_interfaces=_vlan_interfaces(reader.text("IRONIC_AGENT_VLAN_INTERFACES")),
+            ssh_keys=reader.ssh_keys("IRONIC_RAMDISK_SSH_KEY"),
+            ip_options=reader.text("IP_OPTIONS"),
+            http_proxy=reader.text("HTTP_PROXY"),
+            https_proxy=reader.text("HTTPS_PROXY"),
+            no_proxy=reader.text("NO_PROXY"),
+            ntp_servers=reader.ntp_servers("ADDITIONAL_NTP_SERVERS"),
+        ),
+        registries_conf=reader.text("REGISTRIES_CONF_PATH"),
+        ca_bundle=reader.text("CA_BUNDLE"),
+        ironic_ca_bundle=reader.text("IRONIC_CA_BUNDLE"),
+    )
+    for name, read in _FILES.items():
+        # A host whose agent must verify Ironic's TLS gets no image without that bundle, but its
+        # absence stops no process: in clusters it is often mounted after the first start.
+        if name != "ironic_ca_bundle":
+            with problems.noted():
+                read(agent)
+
+    bind: Tcp | Endpoint = Endpoint(description="")
+    publish_url = ""
+    with problems.noted():
+        bind = parse_bind(given["images-bind-addr"])
+    with problems.noted():
+        publish_url = parse_publish_url(given["images-publish-addr"])
+    tls = _tls(problems, given["images-tls-cert-file"], given["images-tls-key-file"])
+    nmstate_dir = given.get("nmstate-dir", "")
+    if mode is Mode.STATIC:
+        with problems.noted():
+            _check_directory("-nmstate-dir", nmstate_dir)
+    if problems:
+        raise ConfigError(problems)
+    return Settings(
+        mode=mode,
+        bases=bases,
+        agent=agent,
+        bind=bind,
+        publish_url=publish_url,
+        tls=tls,
+        nmstate_dir=nmstate_dir,
+    )
+
+
+def read_agent(settings: AgentSettings) -> Agent:
+    """The agent's settings with the present content of the files they name.
+
+    Raises `BuildInvalid`, naming the variable and the file, when one cannot be used.
+    """
+    try:
+        contents = {name: read(settings) for name, read in _FILES.items()}
+    except ConfigError as error:
+        raise BuildInvalid(str(error)) from None
+    return replace(
+        settings.agent,
+        pull_secret=contents["pull_secret"],
+        registries_conf=contents["registries_conf"],
+        ca_bundle=contents["ca_bundle"],
+        ironic_ca_bundle=contents["ironic_ca_bundle"],
+    )
+
+
+def check_base(variable: str, kind: Kind, path: str) -> None:
+    """Look whether ``path`` can serve as a base: readable, and an ISO with an embed area.
+
+    Raises `ConfigError` that names ``variable``.
+    """
+    try:
+        with peek(path) as source:
+            if kind is Kind.ISO:
+                embed_area(Iso(source), source)
+    except (OSError, IsoError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError([f"{variable}: base image {path}: {reason}"]) from None
+
+
+def parse_bind(text: str) -> Tcp | Endpoint:
+    """``[HOST]:PORT`` as Go reads it, or a Twisted server endpoint description."""
+    if re.match(r"(tcp6?|ssl|unix|systemd|tls|fd):", text):
+        return Endpoint(description=text)
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError([f"-images-bind-addr: {text!r} is not [HOST]:PORT, such as :8084"])
+    if ":" in host and not bracketed:
+        raise ConfigError([f"-images-bind-addr: {text!r}: write IPv6 addresses in brackets"])
+    return Tcp(host=host[1:-1] if bracketed else host, port=int(port))
+
+
+def parse_publish_url(text: str) -> str:
+    """The URL that image names are put behind, without its trailing slash."""
+    parts = _split_url("-images-publish-addr", text)
+    if parts.query or parts.fragment:
+        raise ConfigError([f"-images-publish-addr: {text!r} must not have a query or a fragment"])
+    return text.rstrip("/")
+
+
+class _Problems(list[str]):
+    """What is wrong so far."""
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Take the problems of a `ConfigError` and go on behind the block."""
+        try:
+            yield
+        except ConfigError as error:
+            self.extend(error.problems)
+
+
+class _Environment:
+    """Variables, checked for what they are; problems are noted, not raised."""
+
+    def __init__(self, values: Mapping[str, str], problems: _Problems) -> None:
+        self._values = values
+        self._problems = problems
+        for variable in VARIABLES:
+            if variable.required and variable.name not in values:
+                problems.append(f"{variable.name} is not set: it must give the {variable.meaning}")
+
+    def text(self, name: str) -> str:
+        """One line of text; it lands in units and INI files, where a newline starts another."""
+        value = self._values.get(name, "").strip()
+        if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
+            self._problems.append(f"{name} holds a line break or another control character")
+            return ""
+        return value
+
+    def urls(self, name: str) -> tuple[str, ...]:
+        urls = [url.strip() for url in self.text(name).split(",")]
+        for url in filter(None, urls):
+            with self._problems.noted():
+                _split_url(name, url)
+        return tuple(filter(None, urls))
+
+    def ssh_keys(self, name: str) -> tuple[str, ...]:
+        lines = (line.strip() for line in self._values.get(name, "").splitlines())
+        return tuple(line for line in lines if line and not line.startswith("#"))
+
+    def ntp_servers(self, name: str) -> tuple[str, ...]:
+        servers = tuple(filter(None, (part.strip() for part in self.text(name).split(","))))
+        self._problems.extend(
+            f"{name}: {server!r} is neither a host name nor an address"
+            for server in servers
+            if not re.fullmatch(r"[A-Za-z0-9._:%\[\]-]+", server)
+        )
+        return servers
+
+    def pull_secret(self, name: str) -> bytes:
+        secret = b""
+        with self._problems.noted():
+            secret = decode_pull_secret(name, self._values.get(name, "").encode())
+        return secret
+
+
+def decode_pull_secret(name: str, value: bytes) -> bytes:
+    """The auth.json in ``value``: plain, or base64 of it, wrapped or not; empty stays empty.
+
+    Raises `ConfigError` naming ``name``; the value is in no message and no traceback.
+    """
+    value = value.strip()
+    if not value:
+        return b""
+    if not value.startswith(b"{"):
+        try:
+            value = base64.b64decode(b"".join(value.split()), validate=True).strip()
+        except binascii.Error:
+            raise ConfigError([f"{name} is neither base64 nor JSON"]) from None
+    try:
+        document = json.loads(value)
+    except (ValueError, RecursionError):
+        # The decoder's error holds the document.
+        raise ConfigError([f"{name} is neither base64 of JSON nor JSON"]) from None
+    if not isinstance(document, dict) or not isinstance(document.get("auths"), dict):
+        raise ConfigError([f"{name} is not an auth.json: it has no object 'auths'"])
+    return value
+
+
+def _vlan_interfaces(text: str) -> VlanInterfaces:
+    try:
+        return VlanInterfaces(text.lower())
+    except ValueError:
+        return VlanInterfaces.AUTOMATIC
+
+
+def _split_url(name: str, url: str) -> SplitResult:
+    """The parts of an HTTP URL; `ConfigError` without the URL's user information."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError
+        _ = parts.port
+    except ValueError:
+        shown = re.sub(r"//[^/@]*@", "//***@", url)
+        raise ConfigError([f"{name}: {shown!r} is not an http or https URL"]) from None
+    return parts
+
+
+def _content(name: str, path: str) -> bytes:
+    if not path:
+        return b""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_FILE_LIMIT + 1)
+    except OSError as error:
+        raise ConfigError([f"{name}: {path}: {error.strerror}"]) from None
+    if len(data) > _FILE_LIMIT:
+        raise ConfigError([f"{name}: {path} has more than {_FILE_LIMIT} bytes"])
+    return data
+
+
+def _pem(name: str, path: str) -> bytes:
+    data = _content(name, path)
+    if path and b"-----BEGIN " not in data:
+        raise ConfigError([f"{name}: {path} holds no PEM certificate"])
+    return data
+
+
+def _pull_secret(settings: AgentSettings) -> bytes:
+    if settings.agent.pull_secret:
+        return settings.agent.pull_secret
+    if not os.path.exists(settings.pull_secret_file):
+        return b""
+    path = settings.pull_secret_file
+    return decode_pull_secret(path, _content("IRONIC_AGENT_PULL_SECRET", path))
+
+
+_FILES: dict[str, Callable[[AgentSettings], bytes]] = {
+    "pull_secret": _pull_secret,
+    "registries_conf": lambda s: _content("REGISTRIES_CONF_PATH", s.registries_conf),
+    "ca_bundle": lambda s: _pem("CA_BUNDLE", s.ca_bundle),
+    "ironic_ca_bundle": lambda s: _pem("IRONIC_CA_BUNDLE", s.ironic_ca_bundle),
+}
+
+
+def _tls(problems: _Problems, cert_file: str, key_file: str) -> Tls | None:
+    files = {"-images-tls-cert-file": cert_file, "-images-tls-key-file": key_file}
+    missing = [name for name, path in files.items() if not path]
+    if len(missing) == 2:
+        return None
+    if missing:
+        problems.append(f"{missing[0]} is missing: a certificate and its key go together")
+    for name, path in files.items():
+        with problems.noted():
+            _pem(name, path)
+    return Tls(cert_file=cert_file, key_file=key_file)
+
+
+def _check_directory(name: str, path: str) -> None:
+    if not path:
+        raise ConfigError([f"{name} is missing: the directory with one NMState file per host"])
+    try:
+        os.scandir(path).close()
+    except OSError as error:
+        raise ConfigError([f"{name}: {path}: {error.strerror}"]) from None

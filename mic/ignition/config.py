@@ -1,0 +1,172 @@
+"""The Ignition config of a host (spec 3.2.0), as canonical JSON.
+
+Specification: https://coreos.github.io/ignition/configuration-v3_2/. Equal inputs give equal
+bytes: members are sorted, lists have a fixed order, nothing is drawn or dated.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from mic.errors import BuildInvalid
+from mic.ignition.agent import Agent
+from mic.ignition.escape import data_url, oslo_config, shell, terminal
+from mic.ignition.unit import AGENT_CONF, AUTH_FILE, IRONIC_CA, NAME, agent_unit
+from mic.nmstate import Keyfile
+
+VERSION = "3.2.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What differs from host to host.
+
+    ``name`` may be empty where it is not known. ``network_data`` tells whether the host came
+    with NMState data, which may have led to no keyfile at all.
+    """
+
+    name: str = ""
+    keyfiles: tuple[Keyfile, ...] = field(default=(), repr=False)
+    network_data: bool = False
+
+
+def config(agent: Agent, host: Host) -> bytes:
+    """The Ignition config of ``host``: UTF-8 JSON with sorted members.
+
+    Raises `BuildInvalid` without Ironic's URL or the agent's image: an agent that cannot call
+    home helps nobody.
+    """
+    if not agent.ironic_urls:
+        raise BuildInvalid("IRONIC_BASE_URL is empty: the agent would not know where Ironic is")
+    if not agent.image:
+        raise BuildInvalid("IRONIC_AGENT_IMAGE is empty: there is no agent to run")
+    unit = agent_unit(agent, host_name=host.name, copy_network=bool(host.keyfiles))
+    value: dict[str, Any] = {
+        "ignition": {"version": VERSION},
+        "storage": {"files": _files(agent, host)},
+        "systemd": {"units": [{"name": NAME, "enabled": True, "contents": unit}]},
+    }
+    if agent.ssh_keys:
+        keys = list(agent.ssh_keys)
+        value["passwd"] = {"users": [{"name": "core", "sshAuthorizedKeys": keys}]}
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _files(agent: Agent, host: Host) -> list[dict[str, Any]]:
+    files = [_file(AGENT_CONF, 0o644, _agent_conf(agent, host), overwrite=False)]
+    for keyfile in host.keyfiles:
+        path = f"/etc/NetworkManager/system-connections/{keyfile.name}"
+        files.append(_file(path, 0o600, keyfile.content.encode(), overwrite=True))
+    if agent.pull_secret:
+        files.append(_file(AUTH_FILE, 0o600, agent.pull_secret))
+    anchors = "/etc/pki/ca-trust/source/anchors"
+    if agent.ca_bundle:
+        files.append(_file(f"{anchors}/ca.crt", 0o644, agent.ca_bundle, overwrite=False))
+    if agent.ironic_ca_bundle:
+        files.append(_file(IRONIC_CA, 0o644, agent.ironic_ca_bundle, overwrite=False))
+    files.append(
+        _file(
+            "/etc/NetworkManager/conf.d/clientid.conf",
+            0o644,
+            b"[connection]\nipv6.dhcp-duid=ll\nipv6.dhcp-iaid=mac\n",
+            overwrite=False,
+        )
+    )
+    if agent.ntp_servers:
+        lines = "".join(f"server {server} iburst\n" for server in agent.ntp_servers)
+        # The line before ours may lack its newline.
+        append = [{"source": data_url(b"\n" + lines.encode())}]
+        files.append({"path": "/etc/chrony.conf", "mode": 0o644, "append": append})
+    if host.name:
+        path = "/etc/NetworkManager/dispatcher.d/01-hostname"
+        files.append(_file(path, 0o744, _set_host_name(host.name), overwrite=False))
+    if agent.registries_conf:
+        path = "/etc/containers/registries.conf"
+        files.append(_file(path, 0o644, agent.registries_conf, overwrite=True))
+    files.append(_file("/etc/issue.d/ipa.issue", 0o644, _issue(host), overwrite=False))
+    files.append(_file("/etc/motd.d/ipa.motd", 0o644, _motd(agent, host), overwrite=False))
+    return files
+
+
+def _file(path: str, mode: int, content: bytes, overwrite: bool | None = None) -> dict[str, Any]:
+    file: dict[str, Any] = {"path": path, "mode": mode, "contents": {"source": data_url(content)}}
+    if overwrite is not None:
+        file["overwrite"] = overwrite
+    return file
+
+
+def _agent_conf(agent: Agent, host: Host) -> bytes:
+    options = {
+        "api_url": agent.api_url,
+        "inspection_callback_url": agent.inspection_callback_url,
+        "insecure": "False" if agent.ironic_ca_bundle else "True",
+        "enable_vlan_interfaces": agent.enable_vlan_interfaces(network_data=host.network_data),
+    }
+    lines = "".join(
+        f"{name} = {oslo_config(value)}".rstrip() + "\n" for name, value in options.items()
+    )
+    return b"[DEFAULT]\n" + lines.encode()
+
+
+def _set_host_name(name: str) -> bytes:
+    # POSIX shell and an absolute interpreter: NetworkManager runs it with an almost empty
+    # environment, and without an interpreter line at the mercy of the caller's shell.
+    return f"""\
+#!/bin/sh
+case "$DHCP6_FQDN_FQDN" in
+*.*) hostnamectl set-hostname --static --transient "$DHCP6_FQDN_FQDN" ;;
+esac
+read -r current < /proc/sys/kernel/hostname
+case "$current" in
+localhost | localhost.localdomain) hostnamectl set-hostname --transient {shell(name)} ;;
+esac
+""".encode()
+
+
+def _issue(host: Host) -> bytes:
+    name = f"Host: {terminal(host.name)}\n" if host.name else ""
+    return f"""\
+This is an Ironic Python Agent (IPA) discovery image, run from memory to inspect
+and provision this machine. It is not a node of a cluster.
+{name}
+""".encode()
+
+
+def _motd(agent: Agent, host: Host) -> bytes:
+    if host.keyfiles:
+        network = "yes, by NetworkManager profiles in the image"
+    elif host.network_data:
+        network = "no, the given NMState data configures nothing"
+    else:
+        network = "no, none was given"
+    facts = [("Ironic", _without_password(agent.api_url))]
+    if agent.inspector_urls:
+        facts.append(("Inspector", _without_password(agent.inspection_callback_url)))
+    facts.append(("Agent image", agent.image))
+    if host.name:
+        facts.append(("Host name", host.name))
+    facts.append(("Network configuration applied", network))
+    lines = "".join(f"  {name}: {value}\n" for name, value in facts)
+    return f"""\
+This is an Ironic Python Agent (IPA) discovery image, run from memory to inspect
+and provision this machine. It is not a node of a cluster.
+
+{lines}
+Useful commands:
+  journalctl -u {NAME}
+  systemctl status {NAME}
+  ip addr
+  nmcli connection show
+""".encode()
+
+
+def _without_password(urls: str) -> str:
+    """URLs without their user information: everyone who logs in reads this."""
+    shown = []
+    for url in urls.split(","):
+        scheme, separator, rest = url.partition("://")
+        authority, slash, path = rest.partition("/")
+        shown.append(scheme + separator + authority.rpartition("@")[2] + slash + path)
+    return ", ".join(shown)

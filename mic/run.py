@@ -1,0 +1,103 @@
+"""Running a service in the foreground, and Go's flag grammar for those who do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from twisted.application.service import IService
+from twisted.internet import reactor
+
+from mic import log
+from mic.config import Flag
+
+
+class UsageError(Exception):
+    """The command line cannot be used; the message says why."""
+
+
+class HelpWanted(Exception):
+    """The command line asks for help."""
+
+
+def parse_flags(
+    arguments: Sequence[str], flags: Sequence[Flag], operands: list[str] | None = None
+) -> dict[str, str]:
+    """Flags and values as Go's package flag takes them: ``-f v``, ``-f=v``, ``--f v``, ``--f=v``.
+
+    Flags that are not given have their default. What is no flag goes to ``operands``, or is an
+    error without that list. Raises `UsageError` for it, for an unknown flag and for a missing
+    value, and `HelpWanted` for ``-h``, ``-help`` and ``--help``.
+    """
+    values = {flag.name: flag.default for flag in flags}
+    switches = {flag.name for flag in flags if flag.switch}
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument == "--":
+            _take_operands(rest, operands)
+            break
+        if not argument.startswith("-") or argument == "-":
+            _take_operands([argument], operands)
+            continue
+        name, equals, value = argument.removeprefix("-").removeprefix("-").partition("=")
+        if name not in values:
+            if name in ("h", "help"):
+                raise HelpWanted
+            raise UsageError(f"flag provided but not defined: -{name}")
+        if not equals and name in switches:
+            value = "true"
+        elif not equals:
+            if not rest:
+                raise UsageError(f"flag needs an argument: -{name}")
+            value = rest.pop(0)
+        values[name] = value
+    return values
+
+
+def _take_operands(arguments: list[str], operands: list[str] | None) -> None:
+    if operands is None and arguments:
+        raise UsageError(f"unexpected argument {arguments[0]!r}")
+    if operands is not None:
+        operands.extend(arguments)
+
+
+def usage_of(program: str, flags: Sequence[Flag]) -> str:
+    """The help text of a command."""
+    lines = [f"Usage of {program}:"]
+    for flag in flags:
+        default = f" (default {flag.default!r})" if flag.default else ""
+        lines += [f"  -{flag.name}{'' if flag.switch else ' value'}"]
+        lines += [f"    \t{flag.meaning}{default}"]
+    return "\n".join(lines) + "\n"
+
+
+def parse_or_exit(
+    program: str,
+    arguments: Sequence[str],
+    flags: Sequence[Flag],
+    operands: list[str] | None = None,
+) -> dict[str, str]:
+    """`parse_flags`, with help on stdout and status 0, or usage on stderr and status 2."""
+    try:
+        return parse_flags(arguments, flags, operands)
+    except HelpWanted:
+        sys.stdout.write(usage_of(program, flags))
+        sys.exit(0)
+    except UsageError as error:
+        sys.stderr.write(f"{usage_of(program, flags)}{program}: {error}\n")
+        sys.exit(2)
+
+
+def run(service: object) -> int:
+    """Run ``service`` until a signal ends it, logging to stderr; the process's exit status."""
+    log.begin()
+    running = IService(service)
+    try:
+        running.startService()
+    except SystemExit as error:
+        sys.stderr.write(f"{error.code}\n")
+        return 1
+    reactor.addSystemEventTrigger("before", "shutdown", running.stopService)
+    reactor.run()
+    return 0

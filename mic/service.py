@@ -1,0 +1,175 @@
+"""The whole of mic as one service: what there is, in which order it starts and stops."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+from types import FrameType
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mic.bases import Bases
+from mic.build import Builder
+from mic.config import Settings
+from mic.errors import ConfigError
+from mic.images import Images
+from mic.nmstate import Keyfile, nmstatectl
+from mic.static import StaticHosts
+from mic.threads import Threads
+from mic.web.downloads import Downloads
+from mic.web.listen import listen, with_tls
+from mic.web.site import ImageSite
+
+LOOK_AGAIN = 2.0
+"""Seconds between looks at the directories and files that mic depends on."""
+
+_SWEEP = 5.0
+_LAST_WORDS = 1.0
+
+
+class Mic(Service):
+    """Static mode: base images, a directory of hosts, and the HTTP server in front of them.
+
+    Listens at once, so that a taken port is an error at start, but takes connections only when
+    the hosts found at start are built: until then they wait in the backlog, for a BMC that gets
+    a 404 gives up.
+    """
+
+    _log = Logger()
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self.threads = Threads(reactor)
+        self.bases = Bases(settings.bases, settings.host_architecture, self.threads)
+        self.images = Images(self.bases, time.time)
+        self.downloads = Downloads(reactor.seconds)
+        self.site = ImageSite(self.images, self.downloads, reactor)
+        self.hosts = StaticHosts(
+            directory=settings.nmstate_dir,
+            publish_url=settings.publish_url,
+            images=self.images,
+            bases=self.bases,
+            builder=Builder(settings.agent, self._convert, self.threads),
+            threads=self.threads,
+        )
+        self._port: IListeningPort | None = None
+        self._loops = [
+            (LoopingCall(self._look), LOOK_AGAIN),
+            (LoopingCall(self.downloads.sweep), _SWEEP),
+        ]
+        self._old_hangup: Any = None
+        self.ready: Deferred[None] = Deferred()
+
+    def startService(self) -> None:
+        """Listen and start; raises `SystemExit` with the reason when that cannot be."""
+        super().startService()
+        _raise_descriptor_limit()
+        problems: list[Failure] = []
+        Deferred.fromCoroutine(self._listen()).addErrback(problems.append)
+        for failure in problems:
+            if isinstance(failure.value, ConfigError):
+                raise SystemExit(reason(failure.value))
+            failure.raiseException()
+        self.threads.startService()
+        Deferred.fromCoroutine(self._start()).addErrback(self._failed)
+        self._old_hangup = signal.signal(signal.SIGHUP, self._hang_up)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop: first what makes work, then the listener, connections, and threads."""
+        super().stopService()
+        signal.signal(signal.SIGHUP, self._old_hangup or signal.SIG_DFL)
+        for loop, _ in self._loops:
+            if loop.running:
+                loop.stop()
+        return Deferred.fromCoroutine(self._stop())
+
+    @property
+    def address(self) -> Any:
+        """Where it listens."""
+        return self._port.getHost() if self._port is not None else None
+
+    async def _listen(self) -> None:
+        factory = with_tls(self.site, self._settings.tls, self._reactor)
+        self._port = await listen(self._reactor, self._settings.bind, factory)
+        self._port.stopReading()  # type: ignore[attr-defined]
+
+    async def _start(self) -> None:
+        await self.bases.load_all()
+        await self.hosts.refresh()
+        if not self.running or self._port is None:
+            return
+        self._port.startReading()  # type: ignore[attr-defined]
+        self._log.info(
+            "serving {count} images on {address}, published as {url}",
+            count=len(self.images),
+            address=_shown(self.address),
+            url=self._settings.publish_url,
+        )
+        self.ready.callback(None)
+        for loop, period in self._loops:
+            loop.clock = self._reactor
+            loop.start(period, now=False)
+
+    def _failed(self, why: Failure) -> None:
+        # Nothing in the first pass may fail as a whole: a fault of ours, better seen than served.
+        self._log.failure("cannot start", why)
+        self._reactor.stop()
+
+    async def _look(self) -> None:
+        try:
+            await self.bases.refresh()
+            await self.hosts.refresh()
+        except Exception:
+            # The next look may be luckier; a loop that ends for good helps nobody.
+            self._log.failure("cannot look for changes")
+
+    def _hang_up(self, _number: int, _frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._reread)
+
+    def _reread(self) -> None:
+        self._log.info("SIGHUP: looking for changes")
+        Deferred.fromCoroutine(self._look())
+
+    async def _stop(self) -> None:
+        if self._port is not None:
+            await maybeDeferred(self._port.stopListening)
+        for channel in list(self.site.channels):
+            if not channel.requests:
+                channel.loseConnection()
+        if self.site.channels:
+            # A moment for small answers under way; downloads are resumed by range.
+            await deferLater(self._reactor, _LAST_WORDS)
+        for channel in list(self.site.channels):
+            channel.abortConnection()
+        self.downloads.close()
+        await self.threads.stopService()
+
+    async def _convert(self, document: bytes) -> tuple[Keyfile, ...]:
+        return await nmstatectl.keyfiles(self._reactor, document)
+
+
+def reason(error: ConfigError) -> str:
+    """All problems, a line each; the last line says it all, as it is the one people are shown."""
+    lines = [f"mic: {problem}" for problem in error.problems] if len(error.problems) > 1 else []
+    return "\n".join([*lines, f"mic: cannot start: {'; '.join(error.problems)}"])
+
+
+def _raise_descriptor_limit() -> None:
+    """Take all the descriptors we may have: one per client, and the soft limit is often 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _shown(address: Any) -> str:
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None:
+        return str(getattr(address, "name", address))
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

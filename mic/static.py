@@ -1,0 +1,216 @@
+"""Static mode: a directory of NMState files as the source of hosts."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote
+
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults
+from twisted.logger import Logger
+
+from mic.bases import Bases
+from mic.build import Builder
+from mic.errors import BaseUnavailable, MicError, NotReady
+from mic.ignition import Agent
+from mic.image.base import Kind
+from mic.image.store import Content
+from mic.images import Images
+from mic.threads import Threads
+
+SUFFIXES = (".yaml", ".yml", ".json")
+"""File name endings of hosts; where several files name one host, the first of these counts."""
+
+_FILE_LIMIT = 4 * 1024 * 1024
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFile:
+    """A host's file as last read: NMState data, or the problem in its way; ``note`` is said
+    of a host that is built all the same."""
+
+    path: str
+    content: bytes = field(default=b"", repr=False)
+    problem: str = ""
+    note: str = ""
+
+
+class StaticHosts:
+    """Publishes an ISO and an initramfs for each host file of a directory.
+
+    `refresh` brings the published images in line with the directory. A host whose file cannot
+    be used keeps its last good image, and the others are not affected.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        directory: str,
+        publish_url: str,
+        images: Images,
+        bases: Bases,
+        builder: Builder,
+        threads: Threads,
+    ) -> None:
+        self._directory = directory
+        self._url = publish_url
+        self._images = images
+        self._bases = bases
+        self._builder = builder
+        self._threads = threads
+        self._hosts: dict[str, HostFile] = {}
+        self._agent: Agent | None = None
+        self._again: set[str] = set()
+        self._complaints: dict[str, str] = {}
+        self._one_at_a_time = DeferredLock()
+        bases.changed.append(self._try_again)
+
+    def refresh(self) -> Deferred[None]:
+        """Look at the directory; one look at a time, so that a later one sees the later state."""
+        return self._one_at_a_time.run(lambda: Deferred.fromCoroutine(self._refresh()))
+
+    def _try_again(self) -> None:
+        """Other bases: what could not be built or did not fit may do so now."""
+        self._again.update(self._complaints)
+
+    async def _refresh(self) -> None:
+        try:
+            found = await self._threads.run(_read_directory, self._directory)
+            agent = await self._builder.agent()
+        except OSError as error:
+            # The directory is away: keep what we have.
+            self._complain("", f"-nmstate-dir: {self._directory}: {error.strerror}")
+            return
+        except MicError as error:
+            self._complain("", str(error))
+            return
+        self._complain("", "")
+        everything = agent != self._agent
+        self._agent = agent
+        for name in self._hosts.keys() - found.keys():
+            self._forget(name)
+        todo = [
+            name
+            for name, file in sorted(found.items())
+            if everything or name in self._again or self._hosts.get(name) != file
+        ]
+        self._hosts = found
+        self._again.clear()
+        queue = iter(todo)
+
+        async def work() -> None:
+            for name in queue:
+                await self._build(name, found[name], agent)
+
+        await gatherResults(
+            [Deferred.fromCoroutine(work()) for _ in range(_AT_ONCE)], consumeErrors=True
+        )
+
+    async def _build(self, name: str, file: HostFile, agent: Agent) -> None:
+        """Build and publish one host; whatever goes wrong concerns this host alone."""
+        if file.problem:
+            self._complain(name, f"{file.path}: {file.problem}{self._kept(name)}")
+            return
+        try:
+            archive = await self._builder.archive(agent, name, file.content)
+        except MicError as error:
+            if isinstance(error, NotReady):
+                self._again.add(name)
+            self._complain(name, f"{file.path}: {error}{self._kept(name)}")
+            return
+        except Exception:
+            self._log.failure("{path}: cannot be built", path=file.path)
+            return
+        complaints = [file.note] if file.note else []
+        for kind in (Kind.ISO, Kind.INITRAMFS):
+            content = Content(label=f"{name}.{kind.value}", kind=kind, archive=archive)
+            if not self._bases.has(kind):
+                complaints.append(f"no {kind.value}: there is no base image for it")
+                continue
+            try:
+                await self._images.check(content)
+            except (BaseUnavailable, NotReady) as error:
+                # Published all the same: it is served as soon as the base is there.
+                complaints.append(str(error))
+            except MicError as error:
+                complaints.append(f"{error}{self._kept(name)}")
+                continue
+            self._publish(name, content)
+        self._complain(name, f"{file.path}: {'; '.join(complaints)}" if complaints else "")
+
+    def _publish(self, name: str, content: Content) -> None:
+        file_name = f"{name}.{content.kind.value}"
+        if self._images.entry(file_name) is None:
+            self._log.info("serving {url}", url=f"{self._url}/{quote(file_name)}")
+        self._images.publish(file_name, content)
+
+    def _forget(self, name: str) -> None:
+        self._complain(name, "")
+        for kind in (Kind.ISO, Kind.INITRAMFS):
+            self._images.discard(f"{name}.{kind.value}")
+        self._log.info("{name}: its file is gone, and so are its images", name=name)
+
+    def _kept(self, name: str) -> str:
+        kept = self._images.entry(f"{name}.iso") or self._images.entry(f"{name}.initramfs")
+        return "; its last good image stays" if kept else ""
+
+    def _complain(self, name: str, text: str) -> None:
+        """Log what is wrong with a host, once until it changes."""
+        before = self._complaints.pop(name, "")
+        if text:
+            self._complaints[name] = text
+            if text != before:
+                self._log.error("{text}", text=text)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong now, for people."""
+        return [text for _, text in sorted(self._complaints.items())]
+
+
+def _read_directory(directory: str) -> dict[str, HostFile]:
+    """In a thread: the hosts that the files of a directory describe, by name."""
+    hosts: dict[str, HostFile] = {}
+    with os.scandir(directory) as entries:
+        names = sorted(entry.name for entry in entries)
+    for suffix in SUFFIXES:
+        for file_name in names:
+            name, ending = os.path.splitext(file_name)
+            # ConfigMap mounts keep their data in directories whose names start with a dot.
+            if ending != suffix or not name or file_name.startswith("."):
+                continue
+            path = os.path.join(directory, file_name)
+            file = _read_file(path, name)
+            if file is None:
+                continue
+            if name in hosts:
+                first = os.path.basename(hosts[name].path)
+                note = f"{file_name} names the same host as {first} and is ignored"
+                hosts[name] = replace(hosts[name], note=note)
+            else:
+                hosts[name] = file
+    return hosts
+
+
+def _read_file(path: str, name: str) -> HostFile | None:
+    """The host of a regular file (or a link to one), None for anything else."""
+    try:
+        # O_NONBLOCK: a FIFO must not hang us.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return None
+            content = file.read(_FILE_LIMIT + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return HostFile(path=path, problem=error.strerror or str(error))
+    if not name.isprintable():
+        return HostFile(path=repr(path), problem="its name is no host name")
+    if len(content) > _FILE_LIMIT:
+        return HostFile(path=path, problem=f"it has more than {_FILE_LIMIT} bytes")
+    return HostFile(path=path, content=content)

@@ -1,0 +1,49 @@
+"""``twistd mic``: the options of the plugin, and the service they make."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from mic.config import Mode, flags_of, load
+from mic.errors import ConfigError
+from mic.service import Mic, reason
+
+
+def _parameters(mode: Mode) -> list[list[str | None]]:
+    """A mode's flags as `usage.Options` wants them: long name, no short one, default, text."""
+    return [[flag.name, None, flag.default, flag.meaning] for flag in flags_of(mode)]
+
+
+class StaticOptions(usage.Options):
+    """Options of ``twistd mic static``: the flags, with two dashes."""
+
+    optParameters = _parameters(Mode.STATIC)
+    longdesc = "Serve an image for each NMState file of a directory."
+
+
+class Options(usage.Options):
+    """Options of ``twistd mic``: the mode is a subcommand."""
+
+    subCommands = [  # noqa: RUF012 - read by twisted.python.usage as a class attribute
+        ["static", None, StaticOptions, "hosts from a directory of NMState files"],
+    ]
+
+    def postOptions(self) -> None:
+        """Insist on a mode."""
+        if self.subCommand is None:
+            raise usage.UsageError("which mode? static")
+
+
+def makeService(options: Options) -> IService:
+    """The service for parsed options; raises `SystemExit` with all that is wrong with them."""
+    from twisted.internet import reactor
+
+    mode = Mode(str(options.subCommand))
+    flags = {flag.name: str(options.subOptions[flag.name]) for flag in flags_of(mode)}
+    try:
+        return Mic(load(mode, os.environ, flags), reactor)
+    except ConfigError as error:
+        raise SystemExit(reason(error)) from None

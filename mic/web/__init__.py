@@ -1,0 +1,1 @@
+"""The HTTP side: images as resources, streamed by byte range."""

@@ -1,0 +1,134 @@
+"""A connection: HTTP/1.1 as Twisted speaks it, with limits for clients that do not behave."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, ITCPTransport
+from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+
+_NOT_SENT = 256 * 1024
+"""Bytes the kernel takes ahead of what it can send. Without the limit it buffers megabytes per
+slow client, and progress shows only every few minutes."""
+
+
+class ChannelSet(Protocol):
+    """Where connections are counted."""
+
+    channels: set[ImageChannel]
+
+
+class ImageChannel(HTTPChannel):
+    """One client connection.
+
+    Closed when a request takes too long to arrive, when it idles between requests, and when a
+    body makes no progress; `timeoutConnection` of Twisted stands still while a request is
+    answered, so the last is watched here.
+    """
+
+    HEADERS = 10.0
+    """Seconds a request's head (and unwanted body) may take from its first byte."""
+
+    IDLE = 120.0
+    """Seconds a connection may stay without a request."""
+
+    STALL = 300.0
+    """Seconds a body may stand still: people change discs, BMCs reset, then go on."""
+
+    # A slow client still has to fetch the end of a body when the idle time is over.
+    abortTimeout = STALL  # type: ignore[assignment]
+
+    site: ChannelSet
+    transport: ITCPTransport
+    _deadline: IDelayedCall | None = None
+    _stalled: IDelayedCall | None = None
+    _refused = False
+
+    def connectionMade(self) -> None:
+        """Count the connection, and keep the kernel from buffering much for it."""
+        super().connectionMade()
+        if isinstance(self.transport, Connection):
+            sock: socket.socket = self.transport.getHandle()
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT)
+        self.site.channels.add(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes of requests."""
+        if self._refused:
+            return
+        if not self.requests:
+            self._expect_request()
+        super().dataReceived(data)
+
+    def lineReceived(self, line: bytes) -> None:
+        """Take a line of a request's head."""
+        # Pipelined requests come from a buffer, not through dataReceived.
+        self._expect_request()
+        super().lineReceived(line)
+
+    def allContentReceived(self) -> None:
+        """A request is there, whole."""
+        self._deadline = _cancel(self._deadline)
+        super().allContentReceived()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """A body begins."""
+        super().registerProducer(producer, streaming)
+        self._watch()
+
+    def unregisterProducer(self) -> None:
+        """A body is over."""
+        super().unregisterProducer()
+        self._stalled = _cancel(self._stalled)
+
+    def resumeProducing(self) -> None:
+        """The client took some."""
+        if self._stalled is not None:
+            self._stalled.reset(self.STALL)
+        super().resumeProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone."""
+        self.site.channels.discard(self)
+        self._deadline = _cancel(self._deadline)
+        self._stalled = _cancel(self._stalled)
+        super().connectionLost(reason)
+
+    def refuse(self, status: bytes) -> None:
+        """Answer a request that is still arriving, and close."""
+        if not self._refused:
+            self._refused = True
+            head = b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            self.transport.write(head % status)
+            self.loseConnection()
+
+    def abortConnection(self) -> None:
+        """Break off at once; what was not sent is lost."""
+        self.transport.abortConnection()
+
+    def _expect_request(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.callLater(self.HEADERS, self._late)
+
+    def _late(self) -> None:
+        self._deadline = None
+        self.abortConnection()
+
+    def _watch(self) -> None:
+        self._stalled = self.callLater(self.STALL, self._stall)
+
+    def _stall(self) -> None:
+        self._stalled = None
+        self.abortConnection()
+
+
+def _cancel(call: IDelayedCall | None) -> IDelayedCall | None:
+    """Cancel a call that may have run or never been made; what to remember of it: nothing."""
+    if call is not None and call.active():
+        call.cancel()
+    return None

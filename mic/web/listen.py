@@ -1,0 +1,107 @@
+"""Listening: on Go-style addresses, on both IP families, on Twisted endpoints."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.ssl import CertificateOptions, PrivateCertificate, TLSVersion
+from twisted.internet.tcp import Port
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from mic.config import Endpoint, Tcp, Tls
+from mic.errors import ConfigError
+
+_BACKLOG = 1024
+_ANY_IPV4 = "0.0.0.0"  # noqa: S104 - what ":PORT" means
+
+
+class _DualStackPort(Port):
+    """A port on ``::`` that takes IPv4 too, whatever the system's default is."""
+
+    def createInternetSocket(self) -> socket.socket:
+        sock: socket.socket = super().createInternetSocket()
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        return sock
+
+
+def with_tls(factory: Any, tls: Tls | None, reactor: Any) -> Any:
+    """``factory``, behind TLS 1.2 or newer when there is a certificate.
+
+    Raises `ConfigError` when certificate and key cannot be used together.
+    """
+    if tls is None:
+        return factory
+    try:
+        with open(tls.cert_file, "rb") as cert, open(tls.key_file, "rb") as key:
+            chain, private = cert.read(), key.read()
+        options = _options(chain, private)
+    except Exception as error:
+        # OpenSSL's errors carry no key material, but say nothing to a person either.
+        name = type(error).__name__
+        raise ConfigError(
+            [
+                f"-images-tls-cert-file {tls.cert_file}, -images-tls-key-file {tls.key_file}: "
+                f"not a PEM certificate with its key ({name})"
+            ]
+        ) from None
+    return TLSMemoryBIOFactory(options, False, factory, reactor)
+
+
+def _options(chain: bytes, private: bytes) -> CertificateOptions:
+    marker = b"-----BEGIN CERTIFICATE-----"
+    first, *others = [marker + part for part in chain.split(marker)[1:]]
+    own = PrivateCertificate.loadPEM(private + b"\n" + first)
+    rest = [PrivateCertificate.loadPEM(private + b"\n" + each).original for each in others]
+    return CertificateOptions(
+        privateKey=own.privateKey.original,
+        certificate=own.original,
+        extraCertChain=rest,
+        raiseMinimumTo=TLSVersion.TLSv1_2,
+    )
+
+
+async def listen(reactor: Any, bind: Tcp | Endpoint, factory: IProtocolFactory) -> IListeningPort:
+    """Listen with ``factory``; raises `ConfigError` that names the flag and the reason."""
+    try:
+        if isinstance(bind, Tcp):
+            return _listen_on_tcp(reactor, bind, factory)
+        port: IListeningPort = await serverFromString(reactor, bind.description).listen(factory)
+        return port
+    except CannotListenError as error:
+        reason = getattr(error.socketError, "strerror", None) or error.socketError
+    except OSError as error:
+        reason = error.strerror or error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        # What endpoint plugins raise for descriptions they do not like.
+        reason = error
+    where = f"{bind.host}:{bind.port}" if isinstance(bind, Tcp) else bind.description
+    raise ConfigError([f"-images-bind-addr: cannot listen on {where}: {reason}"])
+
+
+def _listen_on_tcp(reactor: Any, bind: Tcp, factory: IProtocolFactory) -> IListeningPort:
+    if not bind.host:
+        if not _has_ipv6():
+            return _started(Port(bind.port, factory, _BACKLOG, _ANY_IPV4, reactor))
+        return _started(_DualStackPort(bind.port, factory, _BACKLOG, "::", reactor))
+    found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)
+    # As Go does, IPv4 first where a name has both.
+    address = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0][4][0]
+    return _started(Port(bind.port, factory, _BACKLOG, str(address), reactor))
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _started(port: Port) -> IListeningPort:
+    port.startListening()
+    return port

@@ -1,0 +1,42 @@
+"""What all tests share: where test data is, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from twisted.internet import reactor
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared test data; tests that need it skip where it is not."""
+    folder = Path(os.environ.get("MIC_SHARED") or ROOT.parent / "shared")
+    if not folder.is_dir():
+        pytest.skip("there is no shared test data here (MIC_SHARED)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    """Fail a test that leaves delayed calls, logged failures or dropped failing Deferreds."""
+    failures: list[LogEvent] = []
+
+    def observe(event: LogEvent) -> None:
+        if event.get("log_level") is LogLevel.critical:
+            failures.append(event)
+
+    globalLogPublisher.addObserver(observe)
+    before = set(reactor.getDelayedCalls())  # type: ignore[attr-defined]
+    yield
+    gc.collect()
+    globalLogPublisher.removeObserver(observe)
+    left = [call for call in reactor.getDelayedCalls() if call not in before]  # type: ignore[attr-defined]
+    assert not left, f"delayed calls left behind: {left}"
+    assert not failures, f"failures logged: {[event.get('log_format') for event in failures]}"

@@ -1,0 +1,5 @@
+"""Makes ``twistd mic`` known to twistd."""
+
+from twisted.application.service import ServiceMaker
+
+mic = ServiceMaker("mic", "mic.tap", "Machine image customizer", "mic")
