@@ -89,6 +89,10 @@ VARIABLES = (
     Variable(name="ADDITIONAL_NTP_SERVERS", meaning="NTP servers, separated by commas"),
     Variable(name="CA_BUNDLE", meaning="PEM file embedded as a trust anchor"),
     Variable(name="IRONIC_CA_BUNDLE", meaning="PEM file with which the agent verifies Ironic"),
+    Variable(
+        name="MIC_MAX_DOWNLOADS",
+        meaning="bodies above 64 KiB sent at a time; empty or 0: no limit but the system's",
+    ),
     Variable(name=backends.VARIABLE, meaning=f"NMState by {', '.join(backends.Backend)}"),
 )
 
@@ -166,6 +170,7 @@ class Settings:
     publish_url: str
     tls: Tls | None = None
     nmstate_dir: str = ""
+    max_downloads: int = 0
     nmstate_backend: backends.Backend = backends.Backend.BUILTIN
     host_architecture: str = field(default_factory=platform.machine)
 
@@ -232,6 +237,7 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
     backend = backends.Backend.BUILTIN
     with problems.noted():
         backend = backends.chosen(reader.text(backends.VARIABLE))
+    max_downloads = reader.count("MIC_MAX_DOWNLOADS")
     if problems:
         raise ConfigError(problems)
     return Settings(
@@ -243,6 +249,7 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
         tls=tls,
         nmstate_dir=nmstate_dir,
         nmstate_backend=backend,
+        max_downloads=max_downloads,
     )
 
 
@@ -328,6 +335,14 @@ class _Environment:
             self._problems.append(f"{name} holds a line break or another control character")
             return ""
         return value
+
+    def count(self, name: str) -> int:
+        text = self.text(name)
+        if text.isascii() and text.isdigit() and len(text) < 10:
+            return int(text)
+        if text:
+            self._problems.append(f"{name}: {text!r} is not a number such as 100")
+        return 0
 
     def urls(self, name: str) -> tuple[str, ...]:
         urls = [url.strip() for url in self.text(name).split(",")]

@@ -48,10 +48,12 @@ class Mic(Service):
         self._settings = settings
         self._reactor = reactor
         self.threads = Threads(reactor)
+        # A medium that hangs takes all the threads that read from it, but no others.
+        self.readers = Threads(reactor, size=8)
         self.bases = Bases(settings.bases, settings.host_architecture, self.threads)
         self.images = Images(self.bases, time.time)
-        self.downloads = Downloads(reactor.seconds)
-        self.site = ImageSite(self.images, self.downloads, reactor)
+        self.downloads = Downloads(reactor.seconds, settings.max_downloads)
+        self.site = ImageSite(self.images, self.downloads, reactor, self.readers)
         conversion = Conversion(settings.nmstate_backend, reactor, self.threads)
         self.hosts = StaticHosts(
             directory=settings.nmstate_dir,
@@ -80,6 +82,7 @@ class Mic(Service):
                 raise SystemExit(reason(failure.value))
             failure.raiseException()
         self.threads.startService()
+        self.readers.startService()
         Deferred.fromCoroutine(self._start()).addErrback(self._failed)
         self._old_hangup = signal.signal(signal.SIGHUP, self._hang_up)
 
@@ -151,6 +154,7 @@ class Mic(Service):
         for channel in list(self.site.channels):
             channel.abortConnection()
         self.downloads.close()
+        await self.readers.stopService()
         await self.threads.stopService()
 
 

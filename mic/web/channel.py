@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import socket
+import struct
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall, ITCPTransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    ITCPTransport,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, Request
+from zope.interface import implementer
+
+from mic.web.fastlane import FastLane
 
 _NOT_SENT = 256 * 1024
 """Bytes the kernel takes ahead of what it can send. Without the limit it buffers megabytes per
-slow client, and progress shows only every few minutes."""
+slow client."""
+
+_LOOKS = 6
+"""How often a body's progress is looked at within the time it may stand still."""
+
+_ACKED = struct.Struct("=120xQ")
+"""``tcpi_bytes_acked`` of ``struct tcp_info`` (linux/tcp.h): what has reached the client."""
 
 
 class ChannelSet(Protocol):
-    """Where connections are counted."""
+    """Where connections are counted, and plain requests answered."""
 
+    fast_lane: FastLane
     channels: set[ImageChannel]
 
 
+@implementer(IHalfCloseableProtocol)
 class ImageChannel(HTTPChannel):
-    """One client connection.
+    """One client connection; ``client`` is how logs call who is at its other end.
 
     Closed when a request takes too long to arrive, when it idles between requests, and when a
     body makes no progress; `timeoutConnection` of Twisted stands still while a request is
@@ -45,8 +62,13 @@ class ImageChannel(HTTPChannel):
     site: ChannelSet
     transport: ITCPTransport
     _deadline: IDelayedCall | None = None
-    _stalled: IDelayedCall | None = None
+    _watch: IDelayedCall | None = None
+    _passed = 0
+    _resumed = 0
+    _still = 0
     _refused = False
+    _no_more_requests = False
+    client = ""
 
     def connectionMade(self) -> None:
         """Count the connection, and keep the kernel from buffering much for it."""
@@ -55,6 +77,7 @@ class ImageChannel(HTTPChannel):
             sock: socket.socket = self.transport.getHandle()
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT)
+        self.client = _name(self.transport.getPeer())
         self.site.channels.add(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -62,6 +85,14 @@ class ImageChannel(HTTPChannel):
         if self._refused:
             return
         if not self.requests:
+            # Without a deadline nothing of a request has come yet.
+            if (
+                self._deadline is None
+                and self.persistent
+                and self.site.fast_lane.serve(data, self.client, self.transport)
+            ):
+                self.resetTimeout()
+                return
             self._expect_request()
         super().dataReceived(data)
 
@@ -79,24 +110,40 @@ class ImageChannel(HTTPChannel):
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """A body begins."""
         super().registerProducer(producer, streaming)
-        self._watch()
+        self._still = 0
+        self._watch = self.callLater(self.STALL / _LOOKS, self._look)
 
     def unregisterProducer(self) -> None:
         """A body is over."""
         super().unregisterProducer()
-        self._stalled = _cancel(self._stalled)
+        self._watch = _cancel(self._watch)
 
     def resumeProducing(self) -> None:
         """The client took some."""
-        if self._stalled is not None:
-            self._stalled.reset(self.STALL)
+        self._resumed += 1
         super().resumeProducing()
+
+    def requestDone(self, request: Request) -> None:
+        """A response is complete, and the next request's turn."""
+        super().requestDone(request)
+        if self._no_more_requests and not self.requests:
+            self.loseConnection()
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more, but may still read: what it asked for it gets."""
+        self._no_more_requests = True
+        # A deadline means that a request began and will never be whole.
+        if not self.requests or self._deadline is not None:
+            self.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Never: we close both directions at once."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self.site.channels.discard(self)
         self._deadline = _cancel(self._deadline)
-        self._stalled = _cancel(self._stalled)
+        self._watch = _cancel(self._watch)
         super().connectionLost(reason)
 
     def refuse(self, status: bytes) -> None:
@@ -119,12 +166,29 @@ class ImageChannel(HTTPChannel):
         self._deadline = None
         self.abortConnection()
 
-    def _watch(self) -> None:
-        self._stalled = self.callLater(self.STALL, self._stall)
+    def _look(self) -> None:
+        """See whether the body made progress since the last look."""
+        passed = self._progress()
+        self._still = self._still + 1 if passed == self._passed else 0
+        self._passed = passed
+        if self._still < _LOOKS:
+            self._watch = self.callLater(self.STALL / _LOOKS, self._look)
+        else:
+            self._watch = None
+            self.abortConnection()
 
-    def _stall(self) -> None:
-        self._stalled = None
-        self.abortConnection()
+    def _progress(self) -> int:
+        """What grows as the client takes what we send."""
+        transport = getattr(self.transport, "transport", self.transport)
+        if not isinstance(transport, Connection):
+            return self._resumed
+        sock: socket.socket = transport.getHandle()
+        if sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return self._resumed
+        # A very slow client's bytes are acknowledged long before there is room for more.
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size)
+        acked: int = _ACKED.unpack(info)[0]
+        return acked
 
 
 def _cancel(call: IDelayedCall | None) -> IDelayedCall | None:
@@ -132,3 +196,7 @@ def _cancel(call: IDelayedCall | None) -> IDelayedCall | None:
     if call is not None and call.active():
         call.cancel()
     return None
+
+
+def _name(peer: IAddress) -> str:
+    return str(getattr(peer, "host", None) or getattr(peer, "name", None) or "local socket")

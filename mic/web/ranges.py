@@ -52,7 +52,7 @@ def parse(header: bytes, size: int) -> tuple[ByteRange, ...] | None:
             return None
         if first and last and int(last) < int(first):
             return None
-        found = _resolve(first, last, size)
+        found = resolve(first, last, size)
         if found is not None:
             ranges.append(found)
     if not ranges:
@@ -62,7 +62,9 @@ def parse(header: bytes, size: int) -> tuple[ByteRange, ...] | None:
     return tuple(ranges)
 
 
-def _resolve(first: bytes, last: bytes, size: int) -> ByteRange | None:
+def resolve(first: bytes, last: bytes, size: int) -> ByteRange | None:
+    """The range between two numbers as sent, of which one may be empty; None where no byte of an
+    image of ``size`` bytes is in it. ``last`` is not before ``first`` where both are given."""
     if not first:
         length = min(int(last), size)
         return ByteRange(start=size - length, stop=size) if length else None
