@@ -47,20 +47,19 @@ class PageCache:
         """
         return self._read((buffer,), offset) == len(buffer)
 
-    def holds(self, start: int, stop: int) -> bool:
-        """Whether the bytes ``start`` to ``stop`` can be sent without a wait.
+    def held(self, start: int, stop: int) -> int:
+        """How far from ``start`` towards ``stop`` bytes can be sent without a wait.
 
         A sample, taken anew for each window after some seconds: pages that go meanwhile cost
         whoever meets that a short wait.
         """
         now = self._clock()
-        seen = self._seen
         for window in range(start // WINDOW, (stop - 1) // WINDOW + 1):
-            if now >= seen[window] or now < self._slow_until:
+            if now >= self._seen[window] or now < self._slow_until:
                 if not self._look(window):
-                    return False
-                seen[window] = now + _TRUST
-        return True
+                    return max(start, window * WINDOW)
+                self._seen[window] = now + _TRUST
+        return stop
 
     def fill(self, start: int, stop: int) -> None:
         """Read ``start`` to ``stop`` into the cache, and have the kernel begin with what follows.
@@ -80,8 +79,10 @@ class PageCache:
     def _look(self, window: int) -> bool:
         start = window * WINDOW
         stop = min(start + WINDOW, self._size)
-        offsets = (*range(start, stop, _STEP), stop - 1)
-        return all(self._read(self._one, offset) == 1 for offset in offsets)
+        for offset in (*range(start, stop, _STEP), stop - 1):
+            if self._read(self._one, offset) != 1:
+                return False
+        return True
 
     def _read(self, buffers: tuple[memoryview | bytearray, ...], offset: int) -> int:
         """Bytes read without a wait; none where there would be one."""

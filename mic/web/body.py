@@ -31,6 +31,9 @@ what a client that stopped reading costs."""
 _TURN = 1024 * 1024
 """Bytes after which others get their turn, where a consumer takes everything at once."""
 
+_PIECE = 8 * WINDOW
+"""Bytes of a file handed over at a time, where they are in memory."""
+
 SMALL = 64 * 1024
 """A body of up to so many bytes is read, checked and sent at once, without a producer. The end
 of a longer one is read and checked too: what sendfile sends is checked only afterwards, and a
@@ -176,16 +179,18 @@ class ImageBody:
             and isinstance(source, BaseFile)
             and self._left > SMALL
         ):
-            self._send(consumer, source, min(most, self._left - SMALL, WINDOW))
+            self._send(consumer, source, min(most, self._left - SMALL, _PIECE))
         else:
             self._write(consumer, self._take(min(most, CHUNK)))
 
     def _send(self, consumer: FileTransport, source: BaseFile, length: int) -> None:
-        part = self._take(length)
-        assert isinstance(part, FileRange)  # noqa: S101
-        start, stop = part.start, part.stop
+        assert isinstance(self._piece, FileRange)  # noqa: S101
+        start = self._piece.start + self._position
+        held = source.cache.held(start, start + length)
+        stop = held if held > start else start + min(length, WINDOW)
+        self._take(stop - start)
         send = partial(consumer.send_file, source.fd, start, stop, partial(self._sent, source))
-        if source.cache.holds(start, stop):
+        if held > start:
             send()
         else:
             self._fetch_then(lambda _: send(), source.cache.fill, start, stop)

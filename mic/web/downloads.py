@@ -36,11 +36,14 @@ class Coverage:
         last = first
         while last < len(self._starts) and self._starts[last] <= stop:
             last += 1
-        if first == last and len(self._starts) >= _MAX_SPANS:
+        if first == last:
+            if len(self._starts) < _MAX_SPANS:
+                self._starts.insert(first, start)
+                self._stops.insert(first, stop)
+                self.covered += stop - start
             return
-        if first < last:
-            start = min(start, self._starts[first])
-            stop = max(stop, self._stops[last - 1])
+        start = min(start, self._starts[first])
+        stop = max(stop, self._stops[last - 1])
         gone = sum(self._stops[first:last]) - sum(self._starts[first:last])
         self._starts[first:last] = [start]
         self._stops[first:last] = [stop]

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import ITransport
 from twisted.web.http import datetimeToString
 
 from mic.errors import MicError
-from mic.image.basefile import BaseChanged, BaseFile
+from mic.image.basefile import BaseFile
 from mic.image.layout import FileRange
 from mic.images import Images
 from mic.web.body import SMALL
@@ -59,28 +59,30 @@ class FastLane:
             return False
         name, first, last = match.groups()
         entry = self._images.entry(name.decode())
-        if entry is None:
-            return False
-        try:
-            image = self._images.current(entry)
-        except MicError:
-            return False
-        if image is None:
+        image = None if entry is None else entry.composed
+        if entry is None or image is None:
             return False
         size = image.layout.size
         part = resolve(first, last, size)
-        if part is None or not 0 < (length := part.stop - part.start) <= SMALL:
+        if part is None:
             return False
-        piece, inner = image.layout.locate(part.start)
+        start, stop = part
+        length = stop - start
+        if not 0 < length <= SMALL:
+            return False
+        piece, inner = image.layout.locate(start)
         if not isinstance(piece, FileRange) or inner + length > len(piece):
             return False
         if not isinstance(piece.source, BaseFile):
             return False
         body = self._buffer[:length]
         try:
-            if not piece.source.readinto_cached(body, piece.start + inner):
+            if not piece.source.cache.readinto(body, piece.start + inner):
                 return False
-        except (OSError, BaseChanged):
+            # After the read: an image that is still current was not written to before that.
+            if self._images.current(entry) is not image:
+                return False
+        except (OSError, MicError):
             return False
         now = self._clock()
         if image.last_modified > now:
@@ -91,12 +93,10 @@ class FastLane:
         head = b"%s%sContent-Range: %s\r\nContent-Length: %d\r\n\r\n" % (
             self._start,
             image_lines(image.etag, image.last_modified, image.content_type, image.filename),
-            content_range(part, size),
+            content_range(start, stop, size),
             length,
         )
-        self._downloads.count(
-            image.label, client, image.etag, size=size, start=part.start, stop=part.stop
-        )
+        self._downloads.count(image.label, client, image.etag, size=size, start=start, stop=stop)
         if isinstance(transport, FileTransport):
             transport.write_now(head, body)
         else:

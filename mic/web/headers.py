@@ -6,7 +6,6 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from mic.web.conditions import format_date
-from mic.web.ranges import ByteRange
 
 SERVER = b"mic"
 """Which Twisted answers is nobody's business."""
@@ -36,9 +35,9 @@ def image_lines(etag: str, last_modified: int, content_type: str, filename: str)
     return b"".join(b"%s: %s\r\n" % field for field in fields)
 
 
-def content_range(part: ByteRange, size: int) -> bytes:
-    """The value of Content-Range (RFC 9110 section 14.4)."""
-    return b"bytes %d-%d/%d" % (part.start, part.stop - 1, size)
+def content_range(start: int, stop: int, size: int) -> bytes:
+    """The value of Content-Range (RFC 9110 section 14.4) for ``start`` to ``stop`` (exclusive)."""
+    return b"bytes %d-%d/%d" % (start, stop - 1, size)
 
 
 def _quoted(name: str) -> bytes:

@@ -191,7 +191,9 @@ class ImageResource(Resource):
             multipart = b"multipart/byteranges; boundary=" + separator
             request.setHeader(b"Content-Type", multipart)
         elif request.code == http.PARTIAL_CONTENT:
-            request.setHeader(b"Content-Range", content_range(ranges[0], image.size))
+            request.setHeader(
+                b"Content-Range", content_range(ranges[0].start, ranges[0].stop, image.size)
+            )
         length = sum(map(len, heads)) + sum(map(len, ranges)) + len(tail)
         request.setHeader(b"Content-Length", b"%d" % length)
         if request.method == b"HEAD":
@@ -307,7 +309,7 @@ def _part_head(separator: bytes, part: ByteRange, image: Image) -> bytes:
     return b"\r\n--%s\r\nContent-Type: %s\r\nContent-Range: %s\r\n\r\n" % (
         separator,
         image.content_type.encode(),
-        content_range(part, image.size),
+        content_range(part.start, part.stop, image.size),
     )
 
 

@@ -19,6 +19,9 @@ from twisted.internet.tcp import Server
 _TURN = 2 * 1024 * 1024
 """Bytes for one client before others get their turn."""
 
+_RECEIVED = 16 * 1024
+"""Bytes taken at a time: requests are small."""
+
 _BUFFERS = 64
 """Buffers that go into one system call; the kernel takes up to 1024 (IOV_MAX)."""
 
@@ -45,6 +48,7 @@ class FileTransport(Server):
     """
 
     producer: Any
+    protocol: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._queue: deque[Buffer | FilePiece] = deque()
@@ -90,9 +94,17 @@ class FileTransport(Server):
 
     def doRead(self) -> Any:
         """Hand bytes to the protocol, and send what it answers."""
+        try:
+            data = self.socket.recv(_RECEIVED)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        if not data:
+            return CONNECTION_DONE
         self._busy = True
         try:
-            result = super().doRead()
+            self.protocol.dataReceived(data)
         finally:
             self._busy = False
         try:
@@ -103,7 +115,7 @@ class FileTransport(Server):
             # Errors and the end are for doWrite: found while reading they would mean that the
             # client has sent its last.
             self.startWriting()
-        return result
+        return None
 
     def doWrite(self) -> Any:
         """Send what the socket takes; once all is gone, have more produced or close."""
