@@ -80,7 +80,9 @@ def test_every_placement_of_two_patches_and_every_range_from_seam_to_seam() -> N
                     assert layout.read(start, stop) == expected[start:stop]
 
 
-@pytest.mark.parametrize(("first", "second"), [((0, 1), (1, 1)), ((3, 5), (11, 7)), ((0, 12), (12, 12))])
+@pytest.mark.parametrize(
+    ("first", "second"), [((0, 1), (1, 1)), ((3, 5), (11, 7)), ((0, 12), (12, 12))]
+)
 def test_every_range_over_two_patches(first: tuple[int, int], second: tuple[int, int]) -> None:
     every_range_is_right(*patched(first, second))
 
