@@ -26,8 +26,8 @@ class Bytes:
         return len(self.data)
 
     def read(self, offset: int, length: int) -> bytes:
-        assert 0 <= offset
-        assert 0 <= length
+        assert offset >= 0
+        assert length >= 0
         assert offset + length <= len(self.data), f"{offset}+{length} is past {len(self.data)}"
         self.reads += 1
         return self.data[offset : offset + length]

@@ -86,7 +86,7 @@ class TestSkeletons:
         # Behind the volume there is only padding, for those who put it on a disk.
         for size in range(0, Iso(Bytes(image)).volume_size, 13 * SECTOR + 7):
             source = Bytes(image[:size])
-            with pytest.raises(IsoError, match="truncated|not an ISO 9660"):
+            with pytest.raises(IsoError, match=r"truncated|not an ISO 9660"):
                 embed_area(Iso(source), source)
 
 
@@ -120,7 +120,7 @@ class TestEmbedArea:
         assert area_of(source) == Extent(offset=start + 100, length=9900)
 
     def test_a_zero_is_a_length_and_a_null_is_none(self) -> None:
-        with pytest.raises(IsoError, match="0 bytes is absurd"):
+        with pytest.raises(IsoError, match=r"0 bytes is absurd"):
             area_of(iso_with({"file": "images/some.img", "length": 0}))
         assert area_of(iso_with({"file": "images/some.img", "length": None})).length == 10_000
 
@@ -183,7 +183,7 @@ class TestEmbedArea:
             area_of(iso_with(system=header))
 
     def test_an_iso_that_is_not_coreos_is_told_so(self) -> None:
-        with pytest.raises(IsoError, match="no Ignition embed area.*is it a CoreOS live ISO"):
+        with pytest.raises(IsoError, match=r"no Ignition embed area.*is it a CoreOS live ISO"):
             area_of(iso_with())
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -168,7 +169,5 @@ def test_any_damage_gives_an_answer_or_an_archive_error(data: st.DataObject) -> 
     cpio = bytearray(raw_entry(b"config.ign", b"{}") + TRAILER)
     for _ in range(data.draw(st.integers(1, 4))):
         cpio[data.draw(st.integers(0, len(cpio) - 1))] = data.draw(st.integers(0, 255))
-    try:
+    with suppress(ArchiveError):
         config_of(gzip.compress(bytes(cpio)))
-    except ArchiveError:
-        pass
