@@ -35,8 +35,7 @@ def run(python: Path, code: str, *arguments: str | os.PathLike[str], seconds: fl
     """What a piece of Python prints there."""
     done = subprocess.run(
         [python, "-I", "-W", "ignore", "-c", code, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=seconds,
         check=False,
