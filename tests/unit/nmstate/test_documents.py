@@ -129,7 +129,16 @@ def test_ports_without_description_come_with_the_first() -> None:
 
 
 def test_nothing_gives_nothing() -> None:
-    documents = ["", " \n", "# nothing\n", "null", "{}", "---\n...\n", "interfaces: []", b"\xef\xbb\xbf"]
+    documents = [
+        "",
+        " \n",
+        "# nothing\n",
+        "null",
+        "{}",
+        "---\n...\n",
+        "interfaces: []",
+        b"\xef\xbb\xbf",
+    ]
     for document in documents:
         assert keyfiles(document) == ()
 

@@ -376,7 +376,11 @@ def test_macsec_keys() -> None:
     key = "0123456789abcdef" * 2
     good = f"{config}, mka-cak: '{key}', mka-ckn: '0011'}}"
     assert "macsec" not in sections(interface(good, kind="macsec"))
-    for bad in (f"{config}, mka-cak: '{key}'}}", good.replace("'0011'", "'001'"), good.replace("0123", "012")):
+    for bad in (
+        f"{config}, mka-cak: '{key}'}}",
+        good.replace("'0011'", "'001'"),
+        good.replace("0123", "012"),
+    ):
         assert key[5:] not in refusal(interface(bad, kind="macsec"))
 
 
