@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,19 @@ from mic.nmstate.backends import Backend, Conversion, chosen, differences
 from mic.threads import Threads
 
 DOCUMENT = b"interfaces: [{name: d0, type: dummy, state: up}]"
+
+
+class Answer:
+    """What the stand-in for nmstatectl prints."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def give(self, keyfiles: Iterable[Keyfile]) -> None:
+        self._path.write_text(to_yaml(keyfiles))
+
+    def refuse(self) -> None:
+        self._path.unlink()
 
 
 @pytest.fixture
@@ -41,16 +54,16 @@ def warnings() -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def nmstatectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in that prints the file beside it, or fails when there is none."""
+def nmstatectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
+    """A stand-in that prints what it is told to, or fails when it is told nothing."""
     program = tmp_path / "nmstatectl"
     program.write_text(f"#!/bin/sh\n/bin/cat {tmp_path}/answer || {{ echo no use >&2; exit 1; }}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path))
-    return tmp_path / "answer"
+    return Answer(tmp_path / "answer")
 
 
-def test_what_may_be_chosen(nmstatectl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_may_be_chosen(nmstatectl: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen("") is Backend.BUILTIN
     assert chosen("verify") is Backend.VERIFY
     with pytest.raises(ConfigError, match="'rust' is none of builtin, nmstatectl, verify"):
@@ -68,31 +81,31 @@ async def test_the_built_in_generator_asks_nobody(threads: Threads) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_nmstatectl_is_believed_when_chosen(threads: Threads, nmstatectl: Path) -> None:
+async def test_nmstatectl_is_believed_when_chosen(threads: Threads, nmstatectl: Answer) -> None:
     theirs = (Keyfile(name="x.nmconnection", content="[connection]\n"),)
-    nmstatectl.write_text(to_yaml(theirs))
+    nmstatectl.give(theirs)
     assert await Conversion(Backend.NMSTATECTL, reactor, threads).keyfiles(DOCUMENT) == theirs
-    nmstatectl.unlink()
+    nmstatectl.refuse()
     with pytest.raises(BuildInvalid, match="no use"):
         await Conversion(Backend.NMSTATECTL, reactor, threads).keyfiles(DOCUMENT)
 
 
 @pytest_twisted.ensureDeferred
 async def test_verify_uses_the_built_in_and_tells_differences(
-    threads: Threads, nmstatectl: Path, warnings: list[str]
+    threads: Threads, nmstatectl: Answer, warnings: list[str]
 ) -> None:
     conversion = Conversion(Backend.VERIFY, reactor, threads)
     ours = keyfiles(DOCUMENT)
-    nmstatectl.write_text(to_yaml(ours))
+    nmstatectl.give(ours)
     assert await conversion.keyfiles(DOCUMENT) == ours
     assert warnings == []
-    nmstatectl.write_text(to_yaml([Keyfile(name=ours[0].name, content="[connection]\nid=x\n")]))
+    nmstatectl.give([Keyfile(name=ours[0].name, content="[connection]\nid=x\n")])
     assert await conversion.keyfiles(DOCUMENT) == ours
     assert len(warnings) == 1
     with pytest.raises(NMStateInvalid):
         await conversion.keyfiles(b"interfaces: 1")
     assert warnings[1].startswith("it accepts a document that is refused here: interfaces: found")
-    nmstatectl.unlink()
+    nmstatectl.refuse()
     assert await conversion.keyfiles(DOCUMENT) == ours
     assert warnings[2].startswith("it refuses a document that is accepted here: ")
     assert "no use" in warnings[2]

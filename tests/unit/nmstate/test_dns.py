@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from nmstate_support import STATIC, interface, refusal, sections
 
 
@@ -20,7 +19,10 @@ def _kept(document: str, name: str = "eth0") -> dict[str, dict[str, str]]:
 
 
 def test_the_first_servers_family_has_searches_and_comes_first() -> None:
-    config = "server: ['2001:DB8::53', 192.0.2.53], search: [a.test, b.test], options: [rotate, 'ndots:2']"
+    config = (
+        "server: ['2001:DB8::53', 192.0.2.53], search: [a.test, b.test],"
+        " options: [rotate, 'ndots:2']"
+    )
     assert _kept(_dns(config)) == {
         "ipv6": {
             "dns": "2001:db8::53",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 
-from mic.nmstate import keyfiles
 from nmstate_support import made
+
+from mic.nmstate import keyfiles
 
 BOND_VLAN_STATIC = """\
 interfaces:

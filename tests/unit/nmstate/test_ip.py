@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from nmstate_support import STATIC, interface, refusal, sections
 
 

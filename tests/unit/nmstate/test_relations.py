@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from nmstate_support import made, refusal, sections
 
 BOND = "{name: bond0, type: bond, link-aggregation: {mode: 0, port: [eth1]}}"

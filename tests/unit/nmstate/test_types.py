@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from nmstate_support import interface, made, refusal, sections
 
 
@@ -299,7 +298,8 @@ def test_vxlans() -> None:
 def test_vrfs_and_their_ports() -> None:
     document = """\
 interfaces:
-- {name: vrf0, type: vrf, mac-address: "02:00:00:00:00:01", vrf: {port: [eth1], route-table-id: 100}}
+- {name: vrf0, type: vrf, mac-address: "02:00:00:00:00:01",
+   vrf: {port: [eth1], route-table-id: 100}}
 - name: eth1
   type: ethernet
   ipv4: {enabled: true, address: [{ip: 192.0.2.1, prefix-length: 24}]}
