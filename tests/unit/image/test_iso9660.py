@@ -111,8 +111,18 @@ class TestLookup:
     @pytest.mark.parametrize(
         "path",
         [
-            *["", "/", "coreos", "nothing", "coreos/nothing", "coreos/igninfo.json/more", "..", "."]
-        + ["coreos/../coreos/igninfo.json", "\0", "coreos/\0", "/".join("a" * 100), "é" * 500],
+            *[
+                "",
+                "/",
+                "coreos",
+                "nothing",
+                "coreos/nothing",
+                "coreos/igninfo.json/more",
+                "..",
+                ".",
+            ],
+            *["coreos/../coreos/igninfo.json", "\0", "coreos/\0", "/".join("a" * 100), "é" * 500],
+        ],
     )
     def test_what_is_not_a_file_is_not_found(self, path: str) -> None:
         with pytest.raises(IsoNotFound, match="no file"):
