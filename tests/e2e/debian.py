@@ -96,7 +96,7 @@ def _sources() -> Path:
         path = Path(name)
         if path.is_file() and RELEASE in path.read_text():
             return path
-    parts.missing(f"none of {', '.join(_SOURCES)} is of Debian's {RELEASE}")
+    return parts.missing(f"none of {', '.join(_SOURCES)} is of Debian's {RELEASE}")
 
 
 def _apt_settings() -> list[str]:
