@@ -67,10 +67,15 @@ class StaticHosts:
         self._again: set[str] = set()
         self._complaints: dict[str, str] = {}
         self._one_at_a_time = DeferredLock()
+        bases.changed.append(self._try_again)
 
     def refresh(self) -> Deferred[None]:
         """Look at the directory; one look at a time, so that a later one sees the later state."""
         return self._one_at_a_time.run(lambda: Deferred.fromCoroutine(self._refresh()))
+
+    def _try_again(self) -> None:
+        """Other bases: what could not be built or did not fit may do so now."""
+        self._again.update(self._complaints)
 
     async def _refresh(self) -> None:
         try:

@@ -12,22 +12,15 @@ from mic.errors import ConfigError
 from mic.service import Mic, reason
 
 
-class _ModeOptions(usage.Options):
-    """The flags of a mode, as twistd writes them: with two dashes."""
-
-    mode: Mode
-
-    def __init__(self) -> None:
-        self.optParameters = [
-            [flag.name, None, flag.default, flag.meaning] for flag in flags_of(self.mode)
-        ]
-        super().__init__()
+def _parameters(mode: Mode) -> list[list[str | None]]:
+    """A mode's flags as `usage.Options` wants them: long name, no short one, default, text."""
+    return [[flag.name, None, flag.default, flag.meaning] for flag in flags_of(mode)]
 
 
-class StaticOptions(_ModeOptions):
-    """Options of ``twistd mic static``."""
+class StaticOptions(usage.Options):
+    """Options of ``twistd mic static``: the flags, with two dashes."""
 
-    mode = Mode.STATIC
+    optParameters = _parameters(Mode.STATIC)
     longdesc = "Serve an image for each NMState file of a directory."
 
 
