@@ -27,12 +27,10 @@ from kubernetes import client as kubernetes_client
 from kubernetes import config as kubernetes_config
 from kubernetes import watch as kubernetes_watch
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from mic import __version__
 from mic.errors import ConfigError
@@ -52,6 +50,7 @@ from mic.kube.api import (
     WatchEvent,
     right,
 )
+from mic.threads import Threads
 
 # The client's own annotations are generated, and wrong where its options are concerned.
 _client: Any = kubernetes_client
@@ -77,9 +76,6 @@ TOKEN_SECONDS = 60.0
 
 LONGEST_WISH = 60.0
 """Seconds: a Retry-After beyond this is cut, so that a proxy's hour does not become ours."""
-
-STOP_SECONDS = 2.0
-"""How long stopping waits for threads; what still blocks then are daemon threads."""
 
 IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 IN_CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
@@ -189,45 +185,31 @@ class ThreadedKubernetes(Service):
         self._configuration = configuration
         self._reactor = reactor
         self._random = random or Random()  # noqa: S311 - spreads load, guards nothing
-        self._threads = threads
-        self._pool: ThreadPool | None = None
+        self._size = threads
+        self._threads: Threads | None = None
         self._api: Any = None
 
     def startService(self) -> None:
         """Make the threads and the client; may follow a stop."""
         super().startService()
-        self._configuration.connection_pool_maxsize = self._threads
+        self._configuration.connection_pool_maxsize = self._size
         self._api = _client.ApiClient(configuration=self._configuration)
         self._api.user_agent = f"mic/{__version__}"
-        self._pool = ThreadPool(0, self._threads, name="kubernetes")
-        # As the last resort: a thread that blocks must not keep the process from ending.
-        self._pool.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]
-        self._pool.start()
+        self._threads = Threads(self._reactor, self._size, name="mic-kubernetes")
+        self._threads.startService()
 
     def stopService(self) -> Deferred[None]:
-        """Wait a moment for the threads. Fires always, and never raises."""
+        """Wait a moment for the threads; a read that still blocks then dies with the process."""
         super().stopService()
-        pool, self._pool = self._pool, None
-        finished: Deferred[None] = Deferred()
-        if pool is None:
-            finished.callback(None)
-            return finished
+        threads, self._threads = self._threads, None
+        if threads is None:
+            return succeed(None)
         api, self._api = self._api, None
 
-        def join() -> None:
-            # Joins every thread, one of which may sit in a read: hence in a thread of its own.
-            pool.stop()
+        def close(_: None) -> None:
             api.rest_client.pool_manager.clear()
-            self._reactor.callFromThread(done)
 
-        def done() -> None:
-            if not finished.called:
-                finished.callback(None)
-
-        threading.Thread(target=join, name="kubernetes-stop", daemon=True).start()
-        finished.addTimeout(STOP_SECONDS, cast(IReactorTime, self._reactor))
-        finished.addErrback(lambda _: None)
-        return finished
+        return threads.stopService().addCallback(close)
 
     async def list(
         self,
@@ -279,7 +261,7 @@ class ThreadedKubernetes(Service):
         on_event: Callable[[WatchEvent], None],
     ) -> None:
         """See `mic.kube.api.KubernetesApi.watch`."""
-        api, pool = self._started()
+        api, threads = self._started()
         asked = _Request(verb="watch", resource=resource, namespace=namespace)
         stream = _Stream(self._reactor, on_event)
         options: dict[str, Any] = {
@@ -304,7 +286,7 @@ class ThreadedKubernetes(Service):
             if not finished.called:
                 finished.callback(result)
 
-        deferToThreadPool(self._reactor, pool, run).addBoth(ended)
+        threads.run(run).addBoth(ended)
         await finished
 
     async def _replace(self, resource: Resource, body: Json, subresource: str) -> Json:
@@ -321,14 +303,14 @@ class ThreadedKubernetes(Service):
             lambda api: _calls(api, resource).replace(namespace, name, body, subresource),
         )
 
-    def _started(self) -> tuple[Any, ThreadPool]:
-        # deferToThreadPool on a pool that is not running would never fire.
-        if self._pool is None:
+    def _started(self) -> tuple[Any, Threads]:
+        # A call in a pool that is not running would never end.
+        if self._threads is None:
             raise Unavailable("the connection to the Kubernetes API is not running")
-        return self._api, self._pool
+        return self._api, self._threads
 
     async def _ask(self, asked: _Request, call: Callable[[Any], Any]) -> Json:
-        api, pool = self._started()
+        api, threads = self._started()
 
         def run() -> Json:
             try:
@@ -337,7 +319,7 @@ class ThreadedKubernetes(Service):
                 # Never chained: the client's error carries the answer's body.
                 raise _translated(error, asked) from None
 
-        return cast(Json, await deferToThreadPool(self._reactor, pool, run))
+        return await threads.run(run)
 
 
 class _Stream:
