@@ -23,6 +23,7 @@ from mic.images import Images
 from mic.nmstate.backends import Conversion
 from mic.static import StaticHosts
 from mic.threads import Threads
+from mic.web.channel import Limits
 from mic.web.downloads import Downloads
 from mic.web.listen import listen, with_tls
 from mic.web.site import ImageSite
@@ -44,16 +45,16 @@ class Mic(Service):
 
     _log = Logger()
 
-    def __init__(self, settings: Settings, reactor: Any) -> None:
+    def __init__(self, settings: Settings, reactor: Any, limits: Limits | None = None) -> None:
         self._settings = settings
         self._reactor = reactor
         self.threads = Threads(reactor)
         # A medium that hangs takes all the threads that read from it, but no others.
-        self.readers = Threads(reactor, size=8)
+        self.readers = Threads(reactor, size=8, name="mic-readers")
         self.bases = Bases(settings.bases, settings.host_architecture, self.threads)
         self.images = Images(self.bases, time.time)
         self.downloads = Downloads(reactor.seconds, settings.max_downloads)
-        self.site = ImageSite(self.images, self.downloads, reactor, self.readers)
+        self.site = ImageSite(self.images, self.downloads, reactor, self.readers, limits)
         conversion = Conversion(settings.nmstate_backend, reactor, self.threads)
         self.hosts = StaticHosts(
             directory=settings.nmstate_dir,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import (
@@ -25,17 +26,32 @@ _NOT_SENT = 256 * 1024
 slow client."""
 
 _LOOKS = 6
-"""How often a body's progress is looked at within the time it may stand still."""
+"""How often progress is looked at within the time an answer may stand still."""
 
 _ACKED = struct.Struct("=120xQ")
 """``tcpi_bytes_acked`` of ``struct tcp_info`` (linux/tcp.h): what has reached the client."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long clients may take, in seconds."""
+
+    headers: float = 10.0
+    """For a request's head (and unwanted body), from its first byte."""
+
+    idle: float = 120.0
+    """Between requests."""
+
+    stall: float = 300.0
+    """Without taking any of an answer: people change discs, BMCs reset, then go on."""
+
+
 class ChannelSet(Protocol):
-    """Where connections are counted, and plain requests answered."""
+    """Where connections are counted, what is allowed to them, who answers plain requests."""
 
     fast_lane: FastLane
     channels: set[ImageChannel]
+    limits: Limits
 
 
 @implementer(IHalfCloseableProtocol)
@@ -47,28 +63,20 @@ class ImageChannel(HTTPChannel):
     answered, so the last is watched here.
     """
 
-    HEADERS = 10.0
-    """Seconds a request's head (and unwanted body) may take from its first byte."""
-
-    IDLE = 120.0
-    """Seconds a connection may stay without a request."""
-
-    STALL = 300.0
-    """Seconds a body may stand still: people change discs, BMCs reset, then go on."""
-
-    # A slow client still has to fetch the end of a body when the idle time is over.
-    abortTimeout = STALL  # type: ignore[assignment]
+    # Closing has a time limit of its own: see `loseConnection`.
+    abortTimeout = None  # type: ignore[assignment]
 
     site: ChannelSet
     transport: ITCPTransport
     _deadline: IDelayedCall | None = None
-    _watch: IDelayedCall | None = None
-    _passed = 0
-    _resumed = 0
+    _stalled: IDelayedCall | None = None
+    _progress = 0
     _still = 0
-    _refused = False
-    _no_more_requests = False
+    _resumed = 0
     client = ""
+    _refused = False
+    _half_closed = False
+    _unsent: Request | None = None
 
     def connectionMade(self) -> None:
         """Count the connection, and keep the kernel from buffering much for it."""
@@ -85,14 +93,11 @@ class ImageChannel(HTTPChannel):
         if self._refused:
             return
         if not self.requests:
-            # Without a deadline nothing of a request has come yet.
-            if (
-                self._deadline is None
-                and self.persistent
-                and self.site.fast_lane.serve(data, self.client, self.transport)
-            ):
-                self.resetTimeout()
-                return
+            # With a deadline some of a request has come already.
+            if self._deadline is None and self.persistent:
+                if self.site.fast_lane.serve(data, self.client, self.transport):
+                    self.resetTimeout()
+                    return
             self._expect_request()
         super().dataReceived(data)
 
@@ -104,46 +109,72 @@ class ImageChannel(HTTPChannel):
 
     def allContentReceived(self) -> None:
         """A request is there, whole."""
+        if self._refused:
+            return
         self._deadline = _cancel(self._deadline)
         super().allContentReceived()
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """Whether the connection stays open after the answer to ``request``."""
+        # Twisted knows "close" only as the first line's only option, or between spaces.
+        lines = request.requestHeaders.getRawHeaders(b"Connection", [])
+        options = {option.strip().lower() for line in lines for option in line.split(b",")}
+        if b"close" in options:
+            request.requestHeaders.setRawHeaders(b"Connection", [b"close"])
+        persistent: bool = super().checkPersistence(request, version)
+        return persistent
+
+    def requestDone(self, request: Request) -> None:
+        """A request is answered: take the next one, once there is room for its answer."""
+        if self._waitingForTransport:
+            # Else a client that sends a thousand requests and reads nothing costs a thousand
+            # answers of memory.
+            self._unsent = request
+            self._watch()
+            return
+        super().requestDone(request)
+        # Else we are inside the loop that takes pipelined requests from the buffer.
+        if self._half_closed and not self._busyReceiving:
+            self.readConnectionLost()
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more (``nc``, some BMCs); what it asked for it still gets."""
+        self._half_closed = True
+        if not self._handlingRequest:
+            self.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Never comes: we close both directions at once."""
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """A body begins."""
         super().registerProducer(producer, streaming)
-        self._still = 0
-        self._watch = self.callLater(self.STALL / _LOOKS, self._look)
+        self._watch()
 
     def unregisterProducer(self) -> None:
         """A body is over."""
         super().unregisterProducer()
-        self._watch = _cancel(self._watch)
+        self._stalled = _cancel(self._stalled)
 
     def resumeProducing(self) -> None:
         """The client took some."""
         self._resumed += 1
         super().resumeProducing()
+        if self._unsent is not None:
+            request, self._unsent = self._unsent, None
+            self._stalled = _cancel(self._stalled)
+            self.requestDone(request)
 
-    def requestDone(self, request: Request) -> None:
-        """A response is complete, and the next request's turn."""
-        super().requestDone(request)
-        if self._no_more_requests and not self.requests:
-            self.loseConnection()
-
-    def readConnectionLost(self) -> None:
-        """The client sends no more, but may still read: what it asked for it gets."""
-        self._no_more_requests = True
-        # A deadline means that a request began and will never be whole.
-        if not self.requests or self._deadline is not None:
-            self.loseConnection()
-
-    def writeConnectionLost(self) -> None:
-        """Never: we close both directions at once."""
+    def loseConnection(self) -> None:
+        """Close when all is sent, or when the client does not take it."""
+        super().loseConnection()
+        self._watch()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self.site.channels.discard(self)
         self._deadline = _cancel(self._deadline)
-        self._watch = _cancel(self._watch)
+        self._stalled = _cancel(self._stalled)
         super().connectionLost(reason)
 
     def refuse(self, status: bytes) -> None:
@@ -160,35 +191,43 @@ class ImageChannel(HTTPChannel):
 
     def _expect_request(self) -> None:
         if self._deadline is None:
-            self._deadline = self.callLater(self.HEADERS, self._late)
+            self._deadline = self.callLater(self.site.limits.headers, self._late)
 
     def _late(self) -> None:
         self._deadline = None
         self.abortConnection()
 
+    def _watch(self) -> None:
+        """Break off when the client takes nothing of an answer for too long."""
+        if self._stalled is None:
+            self._progress, self._still = self._taken(), 0
+            self._look_later()
+
+    def _look_later(self) -> None:
+        self._stalled = self.callLater(self.site.limits.stall / _LOOKS, self._look)
+
     def _look(self) -> None:
-        """See whether the body made progress since the last look."""
-        passed = self._progress()
-        self._still = self._still + 1 if passed == self._passed else 0
-        self._passed = passed
+        self._stalled = None
+        taken = self._taken()
+        self._still = self._still + 1 if taken == self._progress else 0
+        self._progress = taken
         if self._still < _LOOKS:
-            self._watch = self.callLater(self.STALL / _LOOKS, self._look)
+            self._look_later()
         else:
-            self._watch = None
             self.abortConnection()
 
-    def _progress(self) -> int:
+    def _taken(self) -> int:
         """What grows as the client takes what we send."""
+        # Behind TLS there is a TCP connection too.
         transport = getattr(self.transport, "transport", self.transport)
-        if not isinstance(transport, Connection):
-            return self._resumed
-        sock: socket.socket = transport.getHandle()
-        if sock.family not in (socket.AF_INET, socket.AF_INET6):
-            return self._resumed
-        # A very slow client's bytes are acknowledged long before there is room for more.
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size)
-        acked: int = _ACKED.unpack(info)[0]
-        return acked
+        if isinstance(transport, Connection) and transport.connected:
+            sock: socket.socket = transport.getHandle()
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                # A slow client's bytes are acknowledged long before there is room for more.
+                info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size)
+                acked: int = _ACKED.unpack(info)[0]
+                return acked
+        return self._resumed
 
 
 def _cancel(call: IDelayedCall | None) -> IDelayedCall | None:

@@ -28,7 +28,7 @@ from mic.image.store import Entry, Image
 from mic.images import Images
 from mic.threads import Threads
 from mic.web.body import SMALL, ImageBody, read_cached
-from mic.web.channel import ImageChannel
+from mic.web.channel import ImageChannel, Limits
 from mic.web.conditions import Conditions, Outcome, evaluate, format_date, range_applies
 from mic.web.downloads import Downloads
 from mic.web.fastlane import FastLane
@@ -64,6 +64,8 @@ class ImageRequest(Request):
             self._refuse()
 
     def _refuse(self) -> None:
+        # No "100 Continue" after the refusal.
+        self.requestHeaders.removeHeader(b"Expect")
         self.channel.refuse(b"413 Content Too Large")
 
 
@@ -74,13 +76,13 @@ class ImageResource(Resource):
     _log = Logger()
 
     def __init__(
-        self, images: Images, downloads: Downloads, reactor: IReactorTime, threads: Threads
+        self, images: Images, downloads: Downloads, reactor: IReactorTime, readers: Threads
     ) -> None:
         super().__init__()
         self._images = images
         self._downloads = downloads
         self._reactor = reactor
-        self._threads = threads
+        self._readers = readers
         self._reasons: dict[str, str] = {}
         self._refusing = False
 
@@ -256,7 +258,7 @@ class ImageResource(Resource):
             for start, stop in offsets.advance(count):
                 self._downloads.wrote(download, start, stop)
 
-        body = ImageBody(pieces, length, self._soon, self._threads.run, wrote)
+        body = ImageBody(pieces, length, self._soon, self._readers.run, wrote)
         request.notifyFinish().addErrback(lambda _: None)
         request.notifyFinish().addBoth(lambda _: self._downloads.end(download))
         request.registerProducer(body, True)
@@ -344,19 +346,25 @@ class _Offsets:
 
 
 class ImageSite(Site):
-    """The site to listen with; ``channels`` are its open connections."""
+    """The site to listen with; ``channels`` are its open connections, with these ``limits``."""
 
     protocol = ImageChannel  # type: ignore[assignment]
     displayTracebacks = False
     noisy = False
 
     def __init__(
-        self, images: Images, downloads: Downloads, reactor: Any, threads: Threads
+        self,
+        images: Images,
+        downloads: Downloads,
+        reactor: Any,
+        readers: Threads,
+        limits: Limits | None = None,
     ) -> None:
+        self.limits = limits or Limits()
         super().__init__(
-            ImageResource(images, downloads, reactor, threads),
+            ImageResource(images, downloads, reactor, readers),
             ImageRequest,
-            timeout=ImageChannel.IDLE,
+            timeout=self.limits.idle,
             reactor=reactor,
         )
         self.fast_lane = FastLane(images, downloads, reactor.seconds)
