@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -207,8 +207,7 @@ class Mic(Service):
         for channel in list(self.site.channels):
             channel.abortConnection()
         self.downloads.close()
-        await self.readers.stopService()
-        await self.threads.stopService()
+        await gatherResults([self.readers.stopService(), self.threads.stopService()])
 
 
 def reason(error: ConfigError) -> str:
