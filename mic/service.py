@@ -20,7 +20,7 @@ from mic.build import Builder
 from mic.config import Settings
 from mic.errors import ConfigError
 from mic.images import Images
-from mic.nmstate.backends import Conversion
+from mic.nmstate.conversion import Conversion
 from mic.static import StaticHosts
 from mic.threads import Threads
 from mic.web.channel import Limits
