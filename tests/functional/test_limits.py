@@ -16,6 +16,8 @@ from functional.impatient import LIMITS
 from functional.media import Server, make_hosts, make_media, tcp_client
 from functional.wire import Cut, Wire, request
 
+from mic.web.channel import Limits
+
 LATE = 10 * max(LIMITS.headers, LIMITS.idle, LIMITS.stall)
 
 
@@ -193,3 +195,10 @@ def test_other_clients_do_not_notice(server: Server) -> None:
         stalled.ask("/worker-0.iso")
         other.ask("/worker-0.iso")
         assert other.answer().body == server.iso.data
+
+
+def test_the_limits_in_force_are_seconds_for_requests_and_minutes_for_answers() -> None:
+    limits = Limits()
+    assert 2 <= limits.headers <= 30
+    assert 60 <= limits.idle <= 600
+    assert 120 <= limits.stall <= 600
