@@ -140,10 +140,9 @@ def test_twistd_tells_of_a_port_that_is_taken(
         check=False,
     )
     assert done.returncode == 1
-    assert (
-        f"cannot listen on 127.0.0.1:{port}: Address already in use"
-        in (done.stderr.splitlines()[-1])
-    )
+    # twistd sends standard error to its log, and that to standard output.
+    last = (done.stdout + done.stderr).splitlines()[-1]
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in last
 
 
 def test_only_the_plugin_goes_under_twisted(programs: Path) -> None:
