@@ -73,7 +73,12 @@ def main(arguments: Sequence[str]) -> int:
     except ConfigError as error:
         sys.stderr.write(reason(error) + "\n")
         return 1
-    service.ready.addCallback(lambda _: sys.stdout.write(_text(directory, url)))
+
+    def served_url() -> str:
+        # Port 0 is any free one.
+        return f"{url.removesuffix(':0')}:{service.address.port}" if url.endswith(":0") else url
+
+    service.ready.addCallback(lambda _: sys.stdout.write(_text(directory, served_url())))
     service.ready.addCallback(lambda _: sys.stdout.flush())
     return run(service)
 
