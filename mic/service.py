@@ -23,6 +23,7 @@ from mic.images import Images
 from mic.nmstate.backends import Conversion
 from mic.static import StaticHosts
 from mic.threads import Threads
+from mic.web.channel import Limits
 from mic.web.downloads import Downloads
 from mic.web.listen import listen, with_tls
 from mic.web.site import ImageSite
@@ -44,14 +45,14 @@ class Mic(Service):
 
     _log = Logger()
 
-    def __init__(self, settings: Settings, reactor: Any) -> None:
+    def __init__(self, settings: Settings, reactor: Any, limits: Limits | None = None) -> None:
         self._settings = settings
         self._reactor = reactor
         self.threads = Threads(reactor)
         self.bases = Bases(settings.bases, settings.host_architecture, self.threads)
         self.images = Images(self.bases, time.time)
         self.downloads = Downloads(reactor.seconds)
-        self.site = ImageSite(self.images, self.downloads, reactor)
+        self.site = ImageSite(self.images, self.downloads, reactor, limits)
         conversion = Conversion(settings.nmstate_backend, reactor, self.threads)
         self.hosts = StaticHosts(
             directory=settings.nmstate_dir,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from twisted.logger import Logger
 from mic.bases import Bases
 from mic.build import Builder
 from mic.errors import BaseUnavailable, MicError, NotReady
+from mic.files import NotRegular, read_regular
 from mic.ignition import Agent
 from mic.image.base import Kind
 from mic.image.store import Content
@@ -199,13 +199,8 @@ def _read_directory(directory: str) -> dict[str, HostFile]:
 def _read_file(path: str, name: str) -> HostFile | None:
     """The host of a regular file (or a link to one), None for anything else."""
     try:
-        # O_NONBLOCK: a FIFO must not hang us.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return None
-            content = file.read(_FILE_LIMIT + 1)
-    except FileNotFoundError:
+        content = read_regular(path, _FILE_LIMIT)
+    except (FileNotFoundError, NotRegular):
         return None
     except OSError as error:
         return HostFile(path=path, problem=error.strerror or str(error))
