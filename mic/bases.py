@@ -64,6 +64,18 @@ class Bases:
         base = self._current.get((kind, stream, architecture))
         return base if base is not None and base.file.is_current() else None
 
+    def problems(self) -> list[str]:
+        """What is wrong with the bases that were named outright, in words."""
+        problems = []
+        for kind, path in self._paths.exact().items():
+            loaded = self._loaded.get(path)
+            base = loaded.bases[kind] if loaded is not None else None
+            if base is None:
+                problems.append(f"base image {path} has not been read yet")
+            elif isinstance(base, MicError):
+                problems.append(str(base))
+        return problems
+
     async def base(self, kind: Kind, *, stream: str = "", architecture: str = "") -> Base:
         """The base for a kind of image, loaded when it must be.
 

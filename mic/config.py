@@ -30,6 +30,9 @@ from mic.nmstate import backends
 PULL_SECRET_FILE = "/run/secrets/pull-secret"  # noqa: S105
 """Where the pull secret is when ``IRONIC_AGENT_PULL_SECRET`` is empty."""
 
+IMAGES_ADDRESS = "-images-bind-addr"
+METRICS_ADDRESS = "-metrics-addr"
+
 _FILE_LIMIT = 4 * 1024 * 1024
 
 
@@ -89,6 +92,9 @@ VARIABLES = (
     Variable(name="ADDITIONAL_NTP_SERVERS", meaning="NTP servers, separated by commas"),
     Variable(name="CA_BUNDLE", meaning="PEM file embedded as a trust anchor"),
     Variable(name="IRONIC_CA_BUNDLE", meaning="PEM file with which the agent verifies Ironic"),
+    Variable(name="IRONIC_ROOTFS_URL", meaning="URL of the live rootfs for network boot"),
+    Variable(name="WATCH_NAMESPACE", meaning="default of -namespace"),
+    Variable(name="KUBECONFIG", meaning="default of -kubeconfig"),
     Variable(name=backends.VARIABLE, meaning=f"NMState by {', '.join(backends.Backend)}"),
 )
 
@@ -112,6 +118,23 @@ FLAGS = (
         default="",
         meaning="directory with one NMState file per host (required)",
         modes=frozenset({Mode.STATIC}),
+    ),
+    Flag(
+        name="namespace",
+        default="",
+        meaning="namespace to reconcile; empty: $WATCH_NAMESPACE, else all",
+        modes=frozenset({Mode.CONTROLLER}),
+    ),
+    Flag(
+        name="kubeconfig",
+        default="",
+        meaning="kubeconfig file; empty: $KUBECONFIG, else the pod's account, else ~/.kube/config",
+        modes=frozenset({Mode.CONTROLLER}),
+    ),
+    Flag(
+        name="metrics-addr",
+        default="",
+        meaning="address of /healthz and /readyz; empty: :8080 for the controller; 0: off",
     ),
 )
 
@@ -165,7 +188,11 @@ class Settings:
     bind: Tcp | Endpoint
     publish_url: str
     tls: Tls | None = None
+    metrics: Tcp | Endpoint | None = None
     nmstate_dir: str = ""
+    namespace: str = ""
+    kubeconfig: str = field(default="", repr=False)
+    rootfs_url: str = ""
     nmstate_backend: backends.Backend = backends.Backend.BUILTIN
     host_architecture: str = field(default_factory=platform.machine)
 
@@ -222,6 +249,9 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
     publish_url = ""
     with problems.noted():
         bind = parse_bind(given["images-bind-addr"])
+    metrics: Tcp | Endpoint | None = None
+    with problems.noted():
+        metrics = _metrics(mode, given["metrics-addr"])
     with problems.noted():
         publish_url = parse_publish_url(given["images-publish-addr"])
     tls = _tls(problems, given["images-tls-cert-file"], given["images-tls-key-file"])
@@ -229,6 +259,10 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
     if mode is Mode.STATIC:
         with problems.noted():
             _check_directory("-nmstate-dir", nmstate_dir)
+    rootfs_url = reader.text("IRONIC_ROOTFS_URL")
+    if rootfs_url:
+        with problems.noted():
+            _check_url("IRONIC_ROOTFS_URL", rootfs_url)
     backend = backends.Backend.BUILTIN
     with problems.noted():
         backend = backends.chosen(reader.text(backends.VARIABLE))
@@ -241,7 +275,11 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
         bind=bind,
         publish_url=publish_url,
         tls=tls,
+        metrics=metrics,
         nmstate_dir=nmstate_dir,
+        namespace=given.get("namespace") or reader.text("WATCH_NAMESPACE"),
+        kubeconfig=given.get("kubeconfig") or reader.text("KUBECONFIG"),
+        rootfs_url=rootfs_url,
         nmstate_backend=backend,
     )
 
@@ -280,17 +318,24 @@ def check_base(variable: str, kind: Kind, path: str) -> None:
         raise ConfigError([f"{variable}: base image {path}: {reason}"]) from None
 
 
-def parse_bind(text: str) -> Tcp | Endpoint:
+def parse_bind(text: str, flag: str = IMAGES_ADDRESS) -> Tcp | Endpoint:
     """``[HOST]:PORT`` as Go reads it, or a Twisted server endpoint description."""
     if re.match(r"(tcp6?|ssl|unix|systemd|tls|fd):", text):
         return Endpoint(description=text)
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535 or "/" in host:
-        raise ConfigError([f"-images-bind-addr: {text!r} is not [HOST]:PORT, such as :8084"])
+        raise ConfigError([f"{flag}: {text!r} is not [HOST]:PORT, such as :8084"])
     if ":" in host and not bracketed:
-        raise ConfigError([f"-images-bind-addr: {text!r}: write IPv6 addresses in brackets"])
+        raise ConfigError([f"{flag}: {text!r}: write IPv6 addresses in brackets"])
     return Tcp(host=host[1:-1] if bracketed else host, port=int(port))
+
+
+def _metrics(mode: Mode, text: str) -> Tcp | Endpoint | None:
+    """Where health is told: nowhere for 0, as controller-runtime has it, which also chose 8080."""
+    if text == "0" or (not text and mode is Mode.STATIC):
+        return None
+    return parse_bind(text or ":8080", METRICS_ADDRESS)
 
 
 def parse_publish_url(text: str) -> str:

@@ -66,12 +66,34 @@ class StaticHosts:
         self._agent: Agent | None = None
         self._again: set[str] = set()
         self._complaints: dict[str, str] = {}
+        self._started = False
         self._one_at_a_time = DeferredLock()
         bases.changed.append(self._try_again)
 
     def refresh(self) -> Deferred[None]:
         """Look at the directory; one look at a time, so that a later one sees the later state."""
         return self._one_at_a_time.run(lambda: Deferred.fromCoroutine(self._refresh()))
+
+    async def start(self) -> None:
+        """Publish what the directory holds at the start."""
+        await self.refresh()
+        self._started = True
+
+    async def look(self) -> None:
+        """Follow the directory."""
+        await self.refresh()
+
+    async def stop(self) -> None:
+        """Nothing of this goes on by itself."""
+
+    def missing(self) -> list[str]:
+        """What keeps hosts from their images."""
+        waiting = [] if self._started else ["the hosts' images are still being built"]
+        return self._bases.problems() + waiting
+
+    def defects(self) -> list[str]:
+        """Nothing here dies for good."""
+        return []
 
     def _try_again(self) -> None:
         """Other bases: what could not be built or did not fit may do so now."""
