@@ -19,7 +19,10 @@ from mic.nmstate import Keyfile
 _MINUTE = 60.0
 _BOOT = 300.0
 _DOWNLOAD = 600.0
-_MODULES = "llc stp garp mrp tls 8021q bridge bonding vrf veth".split()
+_MODULES = (
+    *("llc", "stp", "garp", "mrp", "tls", "8021q"),
+    *("bridge", "bonding", "vrf", "veth"),
+)
 _PROGRAMS = {
     "NetworkManager": "network-manager",
     "nmcli": "network-manager",
