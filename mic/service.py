@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -70,10 +70,12 @@ class Mic(Service):
         self._settings = settings
         self._reactor = reactor
         self.threads = Threads(reactor)
+        # A medium that hangs takes all the threads that read from it, but no others.
+        self.readers = Threads(reactor, size=8, name="mic-readers")
         self.bases = Bases(settings.bases, settings.host_architecture, self.threads)
         self.images = Images(self.bases, time.time)
-        self.downloads = Downloads(reactor.seconds)
-        self.site = ImageSite(self.images, self.downloads, reactor, limits)
+        self.downloads = Downloads(reactor.seconds, settings.max_downloads)
+        self.site = ImageSite(self.images, self.downloads, reactor, self.readers, limits)
         self.hosts = self._hosts()
         self.health = HealthSite(defects=self.hosts.defects, missing=self.hosts.missing)
         self._port: IListeningPort | None = None
@@ -128,6 +130,7 @@ class Mic(Service):
                 raise SystemExit(reason(failure.value))
             failure.raiseException()
         self.threads.startService()
+        self.readers.startService()
         Deferred.fromCoroutine(self._start()).addErrback(self._failed)
         self._old_hangup = signal.signal(signal.SIGHUP, self._hang_up)
 
@@ -205,7 +208,7 @@ class Mic(Service):
         for channel in list(self.site.channels):
             channel.abortConnection()
         self.downloads.close()
-        await self.threads.stopService()
+        await gatherResults([self.readers.stopService(), self.threads.stopService()])
 
 
 def reason(error: ConfigError) -> str:
