@@ -48,6 +48,7 @@ class Cluster:
         """Make the namespace and the proxy; no controller yet."""
         self.kube.create_namespace(self.namespace)
         self.proxy.start()
+        self._kubeconfig = self.kube.kubeconfig(self.folder / "config", url=self.proxy.url)
         globalLogPublisher.addObserver(self._observe)
 
     async def stop(self) -> None:
@@ -65,8 +66,7 @@ class Cluster:
 
     def start_controller(self, images: StubImages | None = None) -> Controller:
         """A controller with nothing but the rights that our manifests grant."""
-        kubeconfig = self.kube.kubeconfig(self.folder / "config", url=self.proxy.url)
-        api = ThreadedKubernetes(load_configuration(str(kubeconfig)), reactor)
+        api = ThreadedKubernetes(load_configuration(str(self._kubeconfig)), reactor)
         controller = Controller(
             api=api,
             images=images or self.images,

@@ -213,6 +213,37 @@ class KubeServer:
         self.kubectl("apply", "-k", str(MANIFESTS))
         self.kubectl("wait", "--for=condition=Established", "crd/preprovisioningimages.metal3.io")
 
+    def account_may(self, verb: str, resource: str) -> bool:
+        """Whether our service account has a right (a SubjectAccessReview)."""
+        plural, _, rest = resource.partition(".")
+        group, _, subresource = rest.partition("/")
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": f"system:serviceaccount:{ACCOUNT[0]}:{ACCOUNT[1]}",
+                "resourceAttributes": {
+                    "verb": verb,
+                    "group": group,
+                    "resource": plural,
+                    "subresource": subresource,
+                    "namespace": "default",
+                },
+            },
+        }
+        where = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        return bool(self.ask("POST", where, body)[1]["status"]["allowed"])
+
+    def compact(self) -> None:
+        """Have etcd forget all versions but the latest."""
+        etcdctl = [self.assets / "etcdctl", f"--endpoints=http://127.0.0.1:{self._etcd_ports[0]}"]
+        environment = {**os.environ, "ETCDCTL_API": "3"}
+        asked = [*etcdctl, "get", "x", "--write-out=json"]
+        answer = subprocess.run(asked, capture_output=True, check=True, env=environment, timeout=20)
+        revision = json.loads(answer.stdout)["header"]["revision"]
+        done = [*etcdctl, "compact", str(revision)]
+        subprocess.run(done, capture_output=True, check=True, env=environment, timeout=20)
+
     def account_token(self) -> str:
         """A token of the service account of our manifests."""
         namespace, name = ACCOUNT

@@ -239,13 +239,19 @@ class Informer(Generic[T]):
         self._listed()
 
     async def _watch(self) -> None:
-        await self._api.watch(
-            self._resource,
-            namespace=self._namespace,
-            label_selector=self._label_selector,
-            resource_version=self._resource_version,
-            on_event=self._event,
-        )
+        # A quiet watch says nothing for a minute: that it goes on is the sign that all is well.
+        well = self._clock.callLater(SHORTEST_WATCH, self._problems.pop, "watch", None)
+        try:
+            await self._api.watch(
+                self._resource,
+                namespace=self._namespace,
+                label_selector=self._label_selector,
+                resource_version=self._resource_version,
+                on_event=self._event,
+            )
+        finally:
+            if well.active():
+                well.cancel()
 
     def _event(self, event: WatchEvent) -> None:
         self._events += 1
