@@ -132,11 +132,13 @@ class Informer(Generic[T]):
         """Take in what a write of our own returned, ahead of the watch that will tell of it.
 
         Without this, a pass that some other event sets off in between decides on what has been
-        changed already, and earns a conflict.
+        changed already, and earns a conflict. It is a change like any other: the watch may never
+        tell of it, when a list comes in between.
         """
         old = self._objects.get(new.key)
         if old is not None and _is_behind(old, new):
             self._objects[new.key] = new
+            self._changed(old, new)
 
     def _ended(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
@@ -262,7 +264,10 @@ class Informer(Generic[T]):
             return
         new = self._parse(event.object)
         old = self._objects.get(new.key)
-        if old is not None and _is_behind(new, old):
+        known = old is not None and (
+            _is_behind(new, old) or (event.type != "DELETED" and _is_same(new, old))
+        )
+        if known:
             return  # told of by our own write already, see record()
         if event.type == "DELETED":
             self._objects.pop(new.key, None)
@@ -276,3 +281,8 @@ class Informer(Generic[T]):
 def _is_behind(one: Tracked, other: Tracked) -> bool:
     """Whether ``one`` is an earlier state of the same object."""
     return one.uid == other.uid and is_older(one.resource_version, other.resource_version)
+
+
+def _is_same(one: Tracked, other: Tracked) -> bool:
+    """Whether both are the same state of the same object."""
+    return (one.uid, one.resource_version) == (other.uid, other.resource_version)

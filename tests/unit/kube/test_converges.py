@@ -59,13 +59,7 @@ class Watched(MemoryKubernetes):
             self.documents[metadata["name"], metadata["resourceVersion"]] = document
         elif old is not None and stored.get("status") != old.get("status"):
             if not self._is_right(stored):
-<<<<<<< HEAD
                 self.wrong.append(stored)  # raising would be a failed request
-=======
-                self.wrong.append(
-                    stored
-                )  # raising here would be a failed request to the controller
->>>>>>> main
         return stored
 
     def _is_right(self, image: Json) -> bool:
