@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 setup(
     name="machine-image-customizer",
     version="0.1.0",
-    description="Streams CoreOS live images customised per host, for Metal3 bare-metal provisioning",
+    description="Streams CoreOS live images customised per host, for Metal3 provisioning",
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["mic", "mic.*"]),

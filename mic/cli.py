@@ -16,6 +16,7 @@ Usage: mic COMMAND [FLAGS]
   static      serve an image for each NMState file of a directory
   demo        try mic without CoreOS media and without configuration
   show        print what an image carries
+  keyfiles    print or write the keyfiles that NMState documents become
 
 mic COMMAND -h tells the flags of a command. README.md tells the environment variables.
 """
@@ -61,10 +62,17 @@ def _show(arguments: Sequence[str]) -> int:
     return show(arguments)
 
 
+def _keyfiles(arguments: Sequence[str]) -> int:
+    from mic.keyfiles import main as keyfiles
+
+    return keyfiles(arguments)
+
+
 _COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "static": _static,
     "demo": _demo,
     "show": _show,
+    "keyfiles": _keyfiles,
 }
 
 

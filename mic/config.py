@@ -25,6 +25,7 @@ from mic.image.base import BasePaths, Kind
 from mic.image.basefile import peek
 from mic.image.coreos import embed_area
 from mic.image.iso9660 import Iso, IsoError
+from mic.nmstate import backends
 
 PULL_SECRET_FILE = "/run/secrets/pull-secret"  # noqa: S105
 """Where the pull secret is when ``IRONIC_AGENT_PULL_SECRET`` is empty."""
@@ -88,6 +89,7 @@ VARIABLES = (
     Variable(name="ADDITIONAL_NTP_SERVERS", meaning="NTP servers, separated by commas"),
     Variable(name="CA_BUNDLE", meaning="PEM file embedded as a trust anchor"),
     Variable(name="IRONIC_CA_BUNDLE", meaning="PEM file with which the agent verifies Ironic"),
+    Variable(name=backends.VARIABLE, meaning=f"NMState by {', '.join(backends.Backend)}"),
 )
 
 FLAGS = (
@@ -164,6 +166,7 @@ class Settings:
     publish_url: str
     tls: Tls | None = None
     nmstate_dir: str = ""
+    nmstate_backend: backends.Backend = backends.Backend.BUILTIN
     host_architecture: str = field(default_factory=platform.machine)
 
 
@@ -226,6 +229,9 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
     if mode is Mode.STATIC:
         with problems.noted():
             _check_directory("-nmstate-dir", nmstate_dir)
+    backend = backends.Backend.BUILTIN
+    with problems.noted():
+        backend = backends.chosen(reader.text(backends.VARIABLE))
     if problems:
         raise ConfigError(problems)
     return Settings(
@@ -236,6 +242,7 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
         publish_url=publish_url,
         tls=tls,
         nmstate_dir=nmstate_dir,
+        nmstate_backend=backend,
     )
 
 

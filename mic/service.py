@@ -20,7 +20,7 @@ from mic.build import Builder
 from mic.config import Settings
 from mic.errors import ConfigError
 from mic.images import Images
-from mic.nmstate import Keyfile, nmstatectl
+from mic.nmstate.backends import Conversion
 from mic.static import StaticHosts
 from mic.threads import Threads
 from mic.web.downloads import Downloads
@@ -52,12 +52,13 @@ class Mic(Service):
         self.images = Images(self.bases, time.time)
         self.downloads = Downloads(reactor.seconds)
         self.site = ImageSite(self.images, self.downloads, reactor)
+        conversion = Conversion(settings.nmstate_backend, reactor, self.threads)
         self.hosts = StaticHosts(
             directory=settings.nmstate_dir,
             publish_url=settings.publish_url,
             images=self.images,
             bases=self.bases,
-            builder=Builder(settings.agent, self._convert, self.threads),
+            builder=Builder(settings.agent, conversion.keyfiles, self.threads),
             threads=self.threads,
         )
         self._port: IListeningPort | None = None
@@ -151,9 +152,6 @@ class Mic(Service):
             channel.abortConnection()
         self.downloads.close()
         await self.threads.stopService()
-
-    async def _convert(self, document: bytes) -> tuple[Keyfile, ...]:
-        return await nmstatectl.keyfiles(self._reactor, document)
 
 
 def reason(error: ConfigError) -> str:

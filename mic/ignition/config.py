@@ -57,6 +57,9 @@ def config(agent: Agent, host: Host) -> bytes:
 def _files(agent: Agent, host: Host) -> list[dict[str, Any]]:
     files = [_file(AGENT_CONF, 0o644, _agent_conf(agent, host), overwrite=False)]
     for keyfile in host.keyfiles:
+        if "/" in keyfile.name or "\0" in keyfile.name:
+            # NMState's profile-name is free text; here it would lead elsewhere.
+            raise BuildInvalid(f"a profile cannot be named {keyfile.name!r}: it is no file name")
         path = f"/etc/NetworkManager/system-connections/{keyfile.name}"
         files.append(_file(path, 0o600, keyfile.content.encode(), overwrite=True))
     if agent.pull_secret:
