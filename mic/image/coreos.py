@@ -25,6 +25,7 @@ ROOTFS = "/images/pxeboot/rootfs.img"
 _JSON_LIMIT = 64 * 1024
 _AREA_LIMIT = 64 * 1024 * 1024
 _KARGS_LIMIT = 2048
+_KARGS_FILES = 64
 
 _EMBED_HEADER = struct.Struct("<8sQQ")
 _EMBED_MAGIC = b"coreiso+"
@@ -114,6 +115,8 @@ def kernel_arguments(iso: Iso, source: Source) -> KernelArguments | None:
     files = info.get("files")
     if size > _KARGS_LIMIT or not isinstance(default, str) or not isinstance(files, list):
         raise IsoError(f"{KARGS_INFO} is not as expected")
+    if len(files) > _KARGS_FILES:
+        raise IsoError(f"{KARGS_INFO} names {len(files)} areas, which is absurd")
     areas = []
     texts = set()
     for file in files:

@@ -24,6 +24,9 @@ _MAX_DEPTH = 32
 _MAX_DIRECTORY = 4 * 1024 * 1024
 _MAX_DESCRIPTORS = 64
 _MAX_CONTINUATIONS = 16
+# What all lookups in a volume may read together, in bytes. Real ones need a few sectors each;
+# directories that contain themselves, with names that are continued in circles, would take hours.
+_MAX_READ = 16 * 1024 * 1024
 _DIRECTORY_FLAG = 0x02
 _MULTI_EXTENT_FLAG = 0x80
 
@@ -57,6 +60,7 @@ class Iso:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._left = _MAX_READ
         descriptor = self._primary_descriptor()
         if _both16(descriptor, 128) != SECTOR:
             raise IsoError("ISO 9660 logical block size is not 2048")
@@ -143,7 +147,7 @@ class Iso:
             raise IsoError(f"ISO 9660 directory of {directory.length} bytes is absurd")
         if directory.offset + directory.length > self._source.size:
             raise IsoError("truncated ISO image: a directory lies past its end")
-        data = self._source.read(directory.offset, directory.length)
+        data = self._read(directory)
         position = 0
         while position < len(data):
             size = data[position]
@@ -156,6 +160,13 @@ class Iso:
                 raise IsoError("ISO 9660 directory record is broken")
             yield raw
             position += size
+
+    def _read(self, extent: Extent) -> bytes:
+        """A piece of the tree, while there are not absurdly many."""
+        self._left -= max(extent.length, SECTOR)
+        if self._left < 0:
+            raise IsoError("ISO 9660 directories take too long to read: the image is broken")
+        return self._source.read(extent.offset, extent.length)
 
     def _rock_ridge_name(self, raw: bytes) -> str:
         """The ``NM`` name of a record (RRIP section 4.1.4), empty where it has none."""
@@ -183,7 +194,7 @@ class Iso:
                 break
             if following.length > SECTOR or following.offset + following.length > self._source.size:
                 raise IsoError("ISO 9660 continuation area lies past the end of the image")
-            area = self._source.read(following.offset, following.length)
+            area = self._read(following)
         return name.decode("utf-8", "replace")
 
 

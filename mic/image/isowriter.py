@@ -112,6 +112,8 @@ def _tree(files: Mapping[str, bytes]) -> _Node:
         node = root
         for part in directories:
             node = node.children.setdefault(part, _Node(name=part, parent=node))
+            if node.content is not None:
+                raise ValueError(f"{path!r} collides with a file of the name of its directory")
         node.children[name] = _Node(name=name, parent=node, content=content, size=len(content))
     for node in _directories(root):
         short = [child.identifier for child in node.children.values()]

@@ -108,5 +108,6 @@ def _settings(content: str) -> Iterator[tuple[str, str, str]]:
     for line in content.splitlines():
         if line.startswith("[") and line.endswith("]"):
             section = line[1:-1]
-        key, _, value = line.partition("=")
-        yield section, key, value
+        key, equals, value = line.partition("=")
+        if equals:
+            yield section, key, value

@@ -21,6 +21,6 @@ def keyfiles(text: bytes | str) -> tuple[Keyfile, ...]:
     interfaces = network.related(found.interfaces or ())
     held = placement.place_routes(interfaces, found.routes or Routes(), root / "routes")
     rules = found.rules or Rules()
-    placement.place_rules(interfaces, rules, root / "route-rules" / "config", held)
+    placement.place_rules(interfaces, rules, root / "route-rules", held)
     placement.place_dns(interfaces, found.resolver or Resolver(), root / "dns-resolver")
     return tuple(profile.rendered() for profile in profiles.ordered(interfaces))

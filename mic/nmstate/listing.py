@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mic.nmstate.keyfile import Keyfile
 from mic.nmstate.problems import NMStateInvalid
-from mic.nmstate.tree import Plain, parsed, resolved_scalar
+from mic.nmstate.tree import Plain, is_null, parsed, resolved_scalar
 
 _BACKEND: Final = "NetworkManager"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_.+@/-]*", re.ASCII)
@@ -37,7 +37,7 @@ def from_yaml(listing: str) -> tuple[Keyfile, ...]:
     Older releases print ``{}`` when there is nothing to configure.
     """
     tree = parsed(listing)
-    if tree is None or tree == {}:
+    if tree is None or tree == {} or (isinstance(tree, Plain) and is_null(tree)):
         return ()
     if not isinstance(tree, dict) or set(tree) != {_BACKEND}:
         raise NMStateInvalid((f"listing: expected a mapping with {_BACKEND!r} and nothing else",))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, Request
+from zope.interface import implementer
 
 _NOT_SENT = 256 * 1024
 """Bytes the kernel takes ahead of what it can send. Without the limit it buffers megabytes per
@@ -22,6 +23,7 @@ class ChannelSet(Protocol):
     channels: set[ImageChannel]
 
 
+@implementer(IHalfCloseableProtocol)
 class ImageChannel(HTTPChannel):
     """One client connection.
 
@@ -47,6 +49,7 @@ class ImageChannel(HTTPChannel):
     _deadline: IDelayedCall | None = None
     _stalled: IDelayedCall | None = None
     _refused = False
+    _half_closed = False
 
     def connectionMade(self) -> None:
         """Count the connection, and keep the kernel from buffering much for it."""
@@ -75,6 +78,32 @@ class ImageChannel(HTTPChannel):
         """A request is there, whole."""
         self._deadline = _cancel(self._deadline)
         super().allContentReceived()
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """Whether the connection stays open after the answer to ``request``."""
+        # Twisted knows "close" only as the first line's only option, or between spaces.
+        lines = request.requestHeaders.getRawHeaders(b"Connection", [])
+        options = {option.strip().lower() for line in lines for option in line.split(b",")}
+        if b"close" in options:
+            request.requestHeaders.setRawHeaders(b"Connection", [b"close"])
+        persistent: bool = super().checkPersistence(request, version)
+        return persistent
+
+    def requestDone(self, request: Request) -> None:
+        """A request is answered."""
+        super().requestDone(request)
+        # Else we are inside the loop that takes pipelined requests from the buffer.
+        if self._half_closed and not self._busyReceiving:
+            self.readConnectionLost()
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more (``nc``, some BMCs); what it asked for it still gets."""
+        self._half_closed = True
+        if not self._handlingRequest:
+            self.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Never comes: we close both directions at once."""
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """A body begins."""

@@ -1,0 +1,146 @@
+"""A real mic in a process of its own, and what a test may see of it from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DEADLINE = 20.0
+"""Seconds until something that ought to happen counts as not happening."""
+
+MIC = (sys.executable, "-c", "from mic.cli import main; main()")
+"""The command ``mic``, from the checkout."""
+
+_SERVING = re.compile(r"serving \d+ images on (\S+?),")
+_BAD = re.compile(r"Traceback|Unhandled|Error in|critical:|Warning:", re.IGNORECASE)
+_T = TypeVar("_T")
+
+
+def eventually(look: Callable[[], _T], what: str, deadline: float = DEADLINE) -> _T:
+    """What ``look`` gives, once that is true; fails the test when it never is."""
+    end = time.monotonic() + deadline
+    while not (result := look()):
+        assert time.monotonic() < end, f"not within {deadline} s: {what}"
+        time.sleep(0.01)
+    return result
+
+
+class Daemon:
+    """A running mic; its standard error goes to a file."""
+
+    def __init__(
+        self,
+        log: Path,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        command: Sequence[str] = MIC,
+        cwd: Path = ROOT,
+        graceful: tuple[int, ...] = (0,),
+    ) -> None:
+        self.log_path = log
+        self._graceful = graceful
+        given = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        with log.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [*command, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                cwd=cwd,
+                env={**given, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def wait_for(self, pattern: str, count: int = 1, deadline: float = DEADLINE) -> list[str]:
+        """Wait for ``count`` lines of the log that match; all that match then."""
+
+        def look() -> list[str]:
+            found = [line for line in self.log.splitlines() if re.search(pattern, line)]
+            if len(found) < count:
+                assert self.process.poll() is None, f"mic ended:\n{self.log}"
+                return []
+            return found
+
+        return eventually(look, f"{pattern!r} in the log:\n{self.log}", deadline)
+
+    def wait_until_serving(self) -> str:
+        """Wait for it to serve; where."""
+        (line,) = self.wait_for(_SERVING.pattern)
+        found = _SERVING.search(line)
+        assert found
+        return found[1]
+
+    @property
+    def tcp(self) -> tuple[str, int]:
+        """Host and port it serves on."""
+        host, _, port = self.wait_until_serving().rpartition(":")
+        host = host.strip("[]")
+        return {"::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}.get(host, host), int(port)
+
+    def descriptors(self) -> int:
+        """How many file descriptors it has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def resident(self) -> int:
+        """Its resident memory in bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found
+        return int(found[1]) * 1024
+
+    def processor_time(self) -> int:
+        """Clock ticks it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    def check(self) -> None:
+        """It runs, and nothing went wrong that it did not expect."""
+        assert self.process.poll() is None, f"mic ended:\n{self.log}"
+        self.check_log()
+
+    def check_log(self) -> None:
+        """Nothing in the log that nobody meant to write."""
+        assert not _BAD.search(self.log), self.log
+
+    def hang_up(self) -> None:
+        self.process.send_signal(signal.SIGHUP)
+
+    def stop(self, within: float = 5.0) -> float:
+        """SIGTERM, and seconds until it ended: cleanly."""
+        before = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(within)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"mic still runs {within} s after SIGTERM:\n{self.log}") from None
+        took = time.monotonic() - before
+        self.kill()
+        assert status in self._graceful, f"exit status {status}:\n{self.log}"
+        self.check_log()
+        return took
+
+    def kill(self) -> None:
+        """End it in any case."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
