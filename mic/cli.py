@@ -32,13 +32,15 @@ def serve(program: str, mode: Mode, arguments: Sequence[str]) -> int:
     from twisted.internet import reactor
 
     from mic.service import Mic, reason
+    from mic.systemd import Systemd
 
     try:
         settings = load(mode, os.environ, flags)
+        systemd = Systemd(os.environ, os.getpid())
     except ConfigError as error:
         sys.stderr.write(reason(error) + "\n")
         return 1
-    return run(Mic(settings, reactor))
+    return run(Mic(settings, reactor, systemd))
 
 
 def static_server() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 from collections.abc import Sequence
 
@@ -91,6 +92,8 @@ def parse_or_exit(
 
 def run(service: object) -> int:
     """Run ``service`` until a signal ends it, logging to stderr; the process's exit status."""
+    # Where it hung, when systemd's watchdog or a person sends SIGABRT.
+    faulthandler.enable()
     log.begin()
     running = IService(service)
     try:
