@@ -33,6 +33,8 @@ setup(
     entry_points={
         "console_scripts": [
             "mic = mic.cli:main",
+            "machine-image-customization-controller = mic.cli:controller",
+            "image-customization-controller = mic.cli:controller",
             "machine-image-customization-server = mic.cli:static_server",
             "image-customization-server = mic.cli:static_server",
         ],

@@ -64,6 +64,18 @@ class Bases:
         base = self._current.get((kind, stream, architecture))
         return base if base is not None and base.file.is_current() else None
 
+    def problems(self) -> list[str]:
+        """What is wrong with the bases that were named outright, in words."""
+        problems = []
+        for kind, path in self._paths.exact().items():
+            loaded = self._loaded.get(path)
+            base = loaded.bases[kind] if loaded is not None else None
+            if base is None:
+                problems.append(f"base image {path} has not been read yet")
+            elif isinstance(base, MicError):
+                problems.append(str(base))
+        return problems
+
     async def base(self, kind: Kind, *, stream: str = "", architecture: str = "") -> Base:
         """The base for a kind of image, loaded when it must be.
 
@@ -84,17 +96,10 @@ class Bases:
 
     async def refresh(self) -> None:
         """Look at the directories and the files again; tell who listens when something changed."""
-        found = await self._find()
+        await self._find()
         stale = await self._threads.run(self._stale, list(self._loaded.items()))
         for path in stale:
-            part = Part(path=path)
-            self._loaded.pop(path, None)
-            if path in self._catalog.paths:
-                await self._load(part)
-        if found or stale:
-            self._forget_old()
-            for listener in self.changed:
-                listener()
+            await self._load(Part(path=path), again=True)
 
     async def load_all(self) -> list[str]:
         """Load every base there is a file for; the reasons why some cannot be used."""
@@ -106,19 +111,20 @@ class Bases:
             problems.extend(str(error) for error in errors[:1])
         return problems
 
-    async def _find(self) -> bool:
+    async def _find(self) -> None:
         listings = await self._threads.run(_list, self._paths.directories())
         found = catalog(self._paths, listings, self._host)
-        if found == self._catalog:
-            return False
-        self._catalog = found
-        self._forget_old()
-        return True
+        if found != self._catalog:
+            self._catalog = found
+            self._tell()
 
-    def _forget_old(self) -> None:
+    def _tell(self) -> None:
+        """Let go of what is out of use, here and at those who listen."""
         self._current.clear()
         for path in self._loaded.keys() - self._catalog.paths:
             del self._loaded[path]
+        for listener in self.changed:
+            listener()
 
     @staticmethod
     def _stale(loaded: list[tuple[str, _Loaded]]) -> list[str]:
@@ -132,12 +138,12 @@ class Bases:
                 stale.append(path)
         return stale
 
-    async def _load(self, part: Part) -> _Loaded:
-        """Open a base file, once however many wait for it."""
+    async def _load(self, part: Part, *, again: bool = False) -> _Loaded:
+        """Open a base file, once however many wait for it; ``again`` even if it looks the same."""
         path = part.path
-        loaded = self._loaded.get(path)
-        if loaded is not None and loaded.version == version_of(path):
-            return loaded
+        before = self._loaded.get(path)
+        if before is not None and not again and before.version == version_of(path):
+            return before
         waiting: Deferred[_Loaded] = Deferred()
         if path in self._loads:
             self._loads[path].append(waiting)
@@ -151,9 +157,11 @@ class Bases:
             for waiter in self._loads.pop(path):
                 waiter.errback(failure)
             raise
-        self._report(path, kind, self._loaded.get(path), loaded)
+        self._report(path, kind, before, loaded)
         self._loaded[path] = loaded
-        self._current.clear()
+        if before is not None and (before.file is not None or loaded.file is not None):
+            # Here, not in `refresh`: when a request was faster, that finds nothing new.
+            self._tell()
         for waiter in self._loads.pop(path):
             waiter.callback(loaded)
         return loaded
@@ -199,7 +207,7 @@ def _list(directories: tuple[str, ...]) -> dict[str, list[str]]:
 def _open(path: str, kind: Kind) -> _Loaded:
     """In a thread: open, take the digest, find the parts."""
     version = version_of(path)
-    kinds = list(Kind) if kind is Kind.ISO else [kind]
+    kinds = [each for each in Kind if kind is Kind.ISO or each is not Kind.ISO]
     try:
         if kind is Kind.ISO:
             # Before the digest, which may take seconds: a file still being copied is cut off.
@@ -210,7 +218,7 @@ def _open(path: str, kind: Kind) -> _Loaded:
     bases: dict[Kind, Base | MicError] = {}
     for each in kinds:
         try:
-            bases[each] = read_base(file, each, inside_iso=each is not kind)
+            bases[each] = read_base(file, each, inside_iso=kind is Kind.ISO and each is not kind)
         except MicError as error:
             bases[each] = error
     return _Loaded(version=file.version, file=file, bases=bases)

@@ -13,6 +13,7 @@ from mic.errors import ConfigError
 _USAGE = """\
 Usage: mic COMMAND [FLAGS]
 
+  controller  reconcile PreprovisioningImages and serve their images
   static      serve an image for each NMState file of a directory
   demo        try mic without CoreOS media and without configuration
   show        print what an image carries
@@ -36,16 +37,25 @@ def serve(program: str, mode: Mode, arguments: Sequence[str]) -> int:
 
     try:
         settings = load(mode, os.environ, flags)
-        systemd = Systemd(os.environ, os.getpid())
+        service = Mic(settings, reactor, systemd=Systemd(os.environ, os.getpid()))
     except ConfigError as error:
         sys.stderr.write(reason(error) + "\n")
         return 1
-    return run(Mic(settings, reactor, systemd))
+    return run(service)
 
 
 def static_server() -> None:
     """Entry point of ``machine-image-customization-server`` and its short name."""
     sys.exit(serve(os.path.basename(sys.argv[0]), Mode.STATIC, sys.argv[1:]))
+
+
+def controller() -> None:
+    """Entry point of ``machine-image-customization-controller`` and its short name."""
+    sys.exit(serve(os.path.basename(sys.argv[0]), Mode.CONTROLLER, sys.argv[1:]))
+
+
+def _controller(arguments: Sequence[str]) -> int:
+    return serve("mic controller", Mode.CONTROLLER, arguments)
 
 
 def _static(arguments: Sequence[str]) -> int:
@@ -71,6 +81,7 @@ def _keyfiles(arguments: Sequence[str]) -> int:
 
 
 _COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "controller": _controller,
     "static": _static,
     "demo": _demo,
     "show": _show,

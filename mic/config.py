@@ -8,18 +8,18 @@ a start fails early and says why; what may change while mic runs is read again b
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import platform
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from mic.errors import BuildInvalid, ConfigError
+from mic.files import read_regular
 from mic.ignition import Agent, VlanInterfaces
 from mic.image.base import BasePaths, Kind
 from mic.image.basefile import peek
@@ -31,6 +31,9 @@ PULL_SECRET_FILE = "/run/secrets/pull-secret"  # noqa: S105
 """Where the pull secret is when ``IRONIC_AGENT_PULL_SECRET`` is empty."""
 
 _PULL_SECRET_CREDENTIAL = "pull-secret"  # noqa: S105
+
+IMAGES_ADDRESS = "-images-bind-addr"
+METRICS_ADDRESS = "-metrics-addr"
 
 _FILE_LIMIT = 4 * 1024 * 1024
 
@@ -94,6 +97,9 @@ VARIABLES = (
     Variable(name="ADDITIONAL_NTP_SERVERS", meaning="NTP servers, separated by commas"),
     Variable(name="CA_BUNDLE", meaning="PEM file embedded as a trust anchor"),
     Variable(name="IRONIC_CA_BUNDLE", meaning="PEM file with which the agent verifies Ironic"),
+    Variable(name="IRONIC_ROOTFS_URL", meaning="URL of the live rootfs for network boot"),
+    Variable(name="WATCH_NAMESPACE", meaning="default of -namespace"),
+    Variable(name="KUBECONFIG", meaning="default of -kubeconfig"),
     Variable(name=backends.VARIABLE, meaning=f"NMState by {', '.join(backends.Backend)}"),
 )
 
@@ -117,6 +123,23 @@ FLAGS = (
         default="",
         meaning="directory with one NMState file per host (required)",
         modes=frozenset({Mode.STATIC}),
+    ),
+    Flag(
+        name="namespace",
+        default="",
+        meaning="namespace to reconcile; empty: $WATCH_NAMESPACE, else all",
+        modes=frozenset({Mode.CONTROLLER}),
+    ),
+    Flag(
+        name="kubeconfig",
+        default="",
+        meaning="kubeconfig file; empty: $KUBECONFIG, else the pod's account, else ~/.kube/config",
+        modes=frozenset({Mode.CONTROLLER}),
+    ),
+    Flag(
+        name="metrics-addr",
+        default="",
+        meaning="address of /healthz and /readyz; empty: :8080 for the controller; 0: off",
     ),
 )
 
@@ -170,7 +193,11 @@ class Settings:
     bind: Tcp | Endpoint
     publish_url: str
     tls: Tls | None = None
+    metrics: Tcp | Endpoint | None = None
     nmstate_dir: str = ""
+    namespace: str = ""
+    kubeconfig: str = field(default="", repr=False)
+    rootfs_url: str = ""
     nmstate_backend: backends.Backend = backends.Backend.BUILTIN
     host_architecture: str = field(default_factory=platform.machine)
 
@@ -228,6 +255,9 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
     publish_url = ""
     with problems.noted():
         bind = parse_bind(given["images-bind-addr"])
+    metrics: Tcp | Endpoint | None = None
+    with problems.noted():
+        metrics = _metrics(mode, given["metrics-addr"])
     with problems.noted():
         publish_url = parse_publish_url(given["images-publish-addr"])
     tls = _tls(problems, given["images-tls-cert-file"], given["images-tls-key-file"])
@@ -235,6 +265,10 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
     if mode is Mode.STATIC:
         with problems.noted():
             _check_directory("-nmstate-dir", nmstate_dir)
+    rootfs_url = reader.text("IRONIC_ROOTFS_URL")
+    if rootfs_url:
+        with problems.noted():
+            _check_url("IRONIC_ROOTFS_URL", rootfs_url)
     backend = backends.Backend.BUILTIN
     with problems.noted():
         backend = backends.chosen(reader.text(backends.VARIABLE))
@@ -247,7 +281,11 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
         bind=bind,
         publish_url=publish_url,
         tls=tls,
+        metrics=metrics,
         nmstate_dir=nmstate_dir,
+        namespace=given.get("namespace") or reader.text("WATCH_NAMESPACE"),
+        kubeconfig=given.get("kubeconfig") or reader.text("KUBECONFIG"),
+        rootfs_url=rootfs_url,
         nmstate_backend=backend,
     )
 
@@ -279,28 +317,37 @@ def check_base(variable: str, kind: Kind, path: str) -> None:
         with peek(path) as source:
             if kind is Kind.ISO:
                 embed_area(Iso(source), source)
+            elif not source.size:
+                raise IsoError("it is empty, or neither a file nor a block device")
     except (OSError, IsoError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError([f"{variable}: base image {path}: {reason}"]) from None
 
 
-def parse_bind(text: str) -> Tcp | Endpoint:
+def parse_bind(text: str, flag: str = IMAGES_ADDRESS) -> Tcp | Endpoint:
     """``[HOST]:PORT`` as Go reads it, or a Twisted server endpoint description."""
     if re.match(r"(tcp6?|ssl|unix|systemd|tls|fd):", text):
         return Endpoint(description=text)
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ConfigError([f"-images-bind-addr: {text!r} is not [HOST]:PORT, such as :8084"])
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535 or "/" in host:
+        raise ConfigError([f"{flag}: {text!r} is not [HOST]:PORT, such as :8084"])
     if ":" in host and not bracketed:
-        raise ConfigError([f"-images-bind-addr: {text!r}: write IPv6 addresses in brackets"])
+        raise ConfigError([f"{flag}: {text!r}: write IPv6 addresses in brackets"])
     return Tcp(host=host[1:-1] if bracketed else host, port=int(port))
+
+
+def _metrics(mode: Mode, text: str) -> Tcp | Endpoint | None:
+    """Where health is told: nowhere for 0, as controller-runtime has it, which also chose 8080."""
+    if text == "0" or (not text and mode is Mode.STATIC):
+        return None
+    return parse_bind(text or ":8080", METRICS_ADDRESS)
 
 
 def parse_publish_url(text: str) -> str:
     """The URL that image names are put behind, without its trailing slash."""
-    parts = _split_url("-images-publish-addr", text)
-    if parts.query or parts.fragment:
+    _check_url("-images-publish-addr", text)
+    if "?" in text or "#" in text:
         raise ConfigError([f"-images-publish-addr: {text!r} must not have a query or a fragment"])
     return text.rstrip("/")
 
@@ -330,20 +377,29 @@ class _Environment:
     def text(self, name: str) -> str:
         """One line of text; it lands in units and INI files, where a newline starts another."""
         value = self._values.get(name, "").strip()
+        if not _is_unicode(value):
+            self._problems.append(f"{name} is not UTF-8")
+            return ""
         if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
             self._problems.append(f"{name} holds a line break or another control character")
             return ""
         return value
 
     def urls(self, name: str) -> tuple[str, ...]:
-        urls = [url.strip() for url in self.text(name).split(",")]
-        for url in filter(None, urls):
+        value = self.text(name)
+        urls = tuple(filter(None, (url.strip() for url in value.split(","))))
+        for url in urls:
             with self._problems.noted():
-                _split_url(name, url)
-        return tuple(filter(None, urls))
+                # A password may hold a comma, and then a part of it is among the URLs.
+                _check_url(name, url, secret="@" in value)
+        return urls
 
     def ssh_keys(self, name: str) -> tuple[str, ...]:
-        lines = (line.strip() for line in self._values.get(name, "").splitlines())
+        value = self._values.get(name, "")
+        if not _is_unicode(value):
+            self._problems.append(f"{name} is not UTF-8")
+            return ()
+        lines = (line.strip() for line in value.splitlines())
         return tuple(line for line in lines if line and not line.startswith("#"))
 
     def ntp_servers(self, name: str) -> tuple[str, ...]:
@@ -358,7 +414,7 @@ class _Environment:
     def pull_secret(self, name: str) -> bytes:
         secret = b""
         with self._problems.noted():
-            secret = decode_pull_secret(name, self._values.get(name, "").encode())
+            secret = decode_pull_secret(name, os.fsencode(self._values.get(name, "")))
         return secret
 
 
@@ -370,16 +426,14 @@ def decode_pull_secret(name: str, value: bytes) -> bytes:
     value = value.strip()
     if not value:
         return b""
-    if not value.startswith(b"{"):
-        try:
+    document = None
+    # The decoders' errors hold the document: none of them may be another error's context.
+    with suppress(ValueError, RecursionError):
+        if not value.startswith(b"{"):
             value = base64.b64decode(b"".join(value.split()), validate=True).strip()
-        except binascii.Error:
-            raise ConfigError([f"{name} is neither base64 nor JSON"]) from None
-    try:
         document = json.loads(value)
-    except (ValueError, RecursionError):
-        # The decoder's error holds the document.
-        raise ConfigError([f"{name} is neither base64 of JSON nor JSON"]) from None
+    if document is None:
+        raise ConfigError([f"{name} is neither an auth.json nor base64 of one"])
     if not isinstance(document, dict) or not isinstance(document.get("auths"), dict):
         raise ConfigError([f"{name} is not an auth.json: it has no object 'auths'"])
     return value
@@ -392,25 +446,31 @@ def _vlan_interfaces(text: str) -> VlanInterfaces:
         return VlanInterfaces.AUTOMATIC
 
 
-def _split_url(name: str, url: str) -> SplitResult:
-    """The parts of an HTTP URL; `ConfigError` without the URL's user information."""
-    try:
+def _check_url(name: str, url: str, *, secret: bool = False) -> None:
+    """Raise `ConfigError` for what is no HTTP URL; it is not shown when it may be ``secret``."""
+    usable = False
+    # The parser's errors hold what they could not parse: no context for ours.
+    with suppress(ValueError):
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError
-        _ = parts.port
-    except ValueError:
-        shown = re.sub(r"//[^/@]*@", "//***@", url)
-        raise ConfigError([f"{name}: {shown!r} is not an http or https URL"]) from None
-    return parts
+        _ = parts.port  # raises for what is no port
+        # White space at the ends would be dropped by the parser and stay in the URL.
+        clean = not any(map(str.isspace, url))
+        usable = clean and parts.scheme in ("http", "https") and bool(parts.hostname)
+    if not usable:
+        shown = "the URL (not shown: it has a password)" if secret or "@" in url else repr(url)
+        raise ConfigError([f"{name}: {shown} is not an http or https URL"])
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a value of the environment is text: other bytes come in as surrogates."""
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
 
 
 def _content(name: str, path: str) -> bytes:
-    if not path:
+    if path in ("", os.devnull):
         return b""
     try:
-        with open(path, "rb") as file:
-            data = file.read(_FILE_LIMIT + 1)
+        data = read_regular(path, _FILE_LIMIT)
     except OSError as error:
         raise ConfigError([f"{name}: {path}: {error.strerror}"]) from None
     if len(data) > _FILE_LIMIT:

@@ -16,7 +16,6 @@ from mic.image.cpio import archive
 from mic.image.isowriter import coreos_files, write_iso
 from mic.run import parse_or_exit, run
 from mic.service import Mic, reason
-from mic.systemd import Systemd
 
 _FLAGS = (
     Flag(name="dir", default="", meaning="where to write the sample files; empty: a new directory"),
@@ -66,8 +65,7 @@ def main(arguments: Sequence[str]) -> int:
             "images-publish-addr": url,
             "nmstate-dir": os.path.join(directory, "hosts"),
         }
-        settings = load(Mode.STATIC, environment, given)
-        service = Mic(settings, reactor, Systemd({}, os.getpid()))
+        service = Mic(load(Mode.STATIC, environment, given), reactor)
     except OSError as error:
         sys.stderr.write(f"mic: cannot start: -dir: {error.filename}: {error.strerror}\n")
         return 1

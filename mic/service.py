@@ -6,7 +6,7 @@ import resource
 import signal
 import time
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -17,14 +17,16 @@ from twisted.python.failure import Failure
 
 from mic.bases import Bases
 from mic.build import Builder
-from mic.config import Settings
+from mic.config import METRICS_ADDRESS, Mode, Settings
 from mic.errors import ConfigError
 from mic.images import Images
 from mic.nmstate.backends import Conversion
 from mic.static import StaticHosts
 from mic.systemd import Systemd
 from mic.threads import Threads
+from mic.web.channel import Limits
 from mic.web.downloads import Downloads
+from mic.web.health import HealthSite
 from mic.web.listen import adopt, listen, with_tls
 from mic.web.site import ImageSite
 
@@ -35,43 +37,94 @@ _SWEEP = 5.0
 _LAST_WORDS = 1.0
 
 
+class Hosts(Protocol):
+    """A source of hosts: publishes their images."""
+
+    async def start(self) -> None:
+        """Publish what is there at the start, as far as that can be waited for."""
+
+    async def look(self) -> None:
+        """Look for changes."""
+
+    async def stop(self) -> None:
+        """Publish no more."""
+
+    def missing(self) -> list[str]:
+        """What keeps hosts from their images, in words."""
+
+    def defects(self) -> list[str]:
+        """What only a restart mends, in words."""
+
+
 class Mic(Service):
-    """Static mode: base images, a directory of hosts, and the HTTP server in front of them.
+    """Base images, a source of hosts, and the HTTP server in front of them.
 
     Listens at once, so that a taken port is an error at start, but takes connections only when
-    the hosts found at start are built: until then they wait in the backlog, for a BMC that gets
-    a 404 gives up.
+    the hosts' `start` is over: until then they wait in the backlog, for a BMC that gets a 404
+    gives up. Raises `ConfigError` when the source of hosts cannot be used.
     """
 
     _log = Logger()
 
-    def __init__(self, settings: Settings, reactor: Any, systemd: Systemd) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        limits: Limits | None = None,
+        systemd: Systemd | None = None,
+    ) -> None:
         self._settings = settings
         self._reactor = reactor
-        self._systemd = systemd
+        self._systemd = systemd or Systemd({}, 0)
         self.threads = Threads(reactor)
         self.bases = Bases(settings.bases, settings.host_architecture, self.threads)
         self.images = Images(self.bases, time.time)
         self.downloads = Downloads(reactor.seconds)
-        self.site = ImageSite(self.images, self.downloads, reactor)
-        conversion = Conversion(settings.nmstate_backend, reactor, self.threads)
-        self.hosts = StaticHosts(
-            directory=settings.nmstate_dir,
-            publish_url=settings.publish_url,
-            images=self.images,
-            bases=self.bases,
-            builder=Builder(settings.agent, conversion.keyfiles, self.threads),
-            threads=self.threads,
-        )
+        self.site = ImageSite(self.images, self.downloads, reactor, limits)
+        self.hosts = self._hosts()
+        self.health = HealthSite(defects=self.hosts.defects, missing=self.hosts.missing)
         self._ports: list[IListeningPort] = []
-        self._pulse = LoopingCall(systemd.alive)
+        self._pulse = LoopingCall(self._systemd.alive)
         self._pulse.clock = reactor
+        self._health_port: IListeningPort | None = None
         self._loops = [
             (LoopingCall(self._look), LOOK_AGAIN),
             (LoopingCall(self.downloads.sweep), _SWEEP),
         ]
         self._old_hangup: Any = None
         self.ready: Deferred[None] = Deferred()
+
+    def _hosts(self) -> Hosts:
+        settings = self._settings
+        conversion = Conversion(settings.nmstate_backend, self._reactor, self.threads)
+        builder = Builder(settings.agent, conversion.keyfiles, self.threads)
+        if settings.mode is Mode.STATIC:
+            return StaticHosts(
+                directory=settings.nmstate_dir,
+                publish_url=settings.publish_url,
+                images=self.images,
+                bases=self.bases,
+                builder=builder,
+                threads=self.threads,
+            )
+        # The Kubernetes client takes half a second to import, and 30 MiB.
+        from mic.controller import ClusterHosts
+        from mic.provider import PublishedImages
+
+        published = PublishedImages(
+            publish_url=settings.publish_url,
+            rootfs_url=settings.rootfs_url,
+            host_architecture=settings.host_architecture,
+            images=self.images,
+            bases=self.bases,
+            builder=builder,
+        )
+        return ClusterHosts(
+            kubeconfig=settings.kubeconfig,
+            namespace=settings.namespace,
+            images=published,
+            reactor=self._reactor,
+        )
 
     def startService(self) -> None:
         """Listen and start; raises `SystemExit` with the reason when that cannot be."""
@@ -114,10 +167,14 @@ class Mic(Service):
             self._ports = [await listen(self._reactor, self._settings.bind, factory)]
         for port in self._ports:
             port.stopReading()  # type: ignore[attr-defined]
+        if self._settings.metrics is not None:
+            self._health_port = await listen(
+                self._reactor, self._settings.metrics, self.health, METRICS_ADDRESS
+            )
 
     async def _start(self) -> None:
         await self.bases.load_all()
-        await self.hosts.refresh()
+        await self.hosts.start()
         if not self.running:
             return
         for port in self._ports:
@@ -142,7 +199,7 @@ class Mic(Service):
     async def _look(self) -> None:
         try:
             await self.bases.refresh()
-            await self.hosts.refresh()
+            await self.hosts.look()
         except Exception:
             # The next look may be luckier; a loop that ends for good helps nobody.
             self._log.failure("cannot look for changes")
@@ -151,8 +208,8 @@ class Mic(Service):
 
     def _status(self) -> str:
         status = f"serving {len(self.images)} images on {_shown(self.address)}"
-        count = len(self.hosts.problems)
-        return f"{status}; hosts with problems, told in the log: {count}" if count else status
+        problems = [*self.hosts.defects(), *self.hosts.missing()]
+        return f"{status}; problems: {len(problems)}, see the log" if problems else status
 
     def _hang_up(self, _number: int, _frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._reread)
@@ -169,8 +226,10 @@ class Mic(Service):
             self._systemd.ready(self._status())
 
     async def _stop(self) -> None:
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
+        await self.hosts.stop()
+        for port in (*self._ports, self._health_port):
+            if port is not None:
+                await maybeDeferred(port.stopListening)
         for channel in list(self.site.channels):
             if not channel.requests:
                 channel.loseConnection()

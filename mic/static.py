@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from twisted.logger import Logger
 from mic.bases import Bases
 from mic.build import Builder
 from mic.errors import BaseUnavailable, MicError, NotReady
+from mic.files import NotRegular, read_regular
 from mic.ignition import Agent
 from mic.image.base import Kind
 from mic.image.store import Content
@@ -66,12 +66,34 @@ class StaticHosts:
         self._agent: Agent | None = None
         self._again: set[str] = set()
         self._complaints: dict[str, str] = {}
+        self._started = False
         self._one_at_a_time = DeferredLock()
         bases.changed.append(self._try_again)
 
     def refresh(self) -> Deferred[None]:
         """Look at the directory; one look at a time, so that a later one sees the later state."""
         return self._one_at_a_time.run(lambda: Deferred.fromCoroutine(self._refresh()))
+
+    async def start(self) -> None:
+        """Publish what the directory holds at the start."""
+        await self.refresh()
+        self._started = True
+
+    async def look(self) -> None:
+        """Follow the directory."""
+        await self.refresh()
+
+    async def stop(self) -> None:
+        """Nothing of this goes on by itself."""
+
+    def missing(self) -> list[str]:
+        """What keeps hosts from their images."""
+        waiting = [] if self._started else ["the hosts' images are still being built"]
+        return self._bases.problems() + waiting
+
+    def defects(self) -> list[str]:
+        """Nothing here dies for good."""
+        return []
 
     def _try_again(self) -> None:
         """Other bases: what could not be built or did not fit may do so now."""
@@ -199,13 +221,8 @@ def _read_directory(directory: str) -> dict[str, HostFile]:
 def _read_file(path: str, name: str) -> HostFile | None:
     """The host of a regular file (or a link to one), None for anything else."""
     try:
-        # O_NONBLOCK: a FIFO must not hang us.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return None
-            content = file.read(_FILE_LIMIT + 1)
-    except FileNotFoundError:
+        content = read_regular(path, _FILE_LIMIT)
+    except (FileNotFoundError, NotRegular):
         return None
     except OSError as error:
         return HostFile(path=path, problem=error.strerror or str(error))

@@ -25,17 +25,25 @@ class StaticOptions(usage.Options):
     longdesc = "Serve an image for each NMState file of a directory."
 
 
+class ControllerOptions(usage.Options):
+    """Options of ``twistd mic controller``: the flags, with two dashes."""
+
+    optParameters = _parameters(Mode.CONTROLLER)
+    longdesc = "Reconcile PreprovisioningImages and serve their images."
+
+
 class Options(usage.Options):
     """Options of ``twistd mic``: the mode is a subcommand."""
 
     subCommands = [  # noqa: RUF012 - read by twisted.python.usage as a class attribute
+        ["controller", None, ControllerOptions, "hosts from PreprovisioningImages"],
         ["static", None, StaticOptions, "hosts from a directory of NMState files"],
     ]
 
     def postOptions(self) -> None:
         """Insist on a mode."""
         if self.subCommand is None:
-            raise usage.UsageError("which mode? static")
+            raise usage.UsageError("which mode? controller or static")
 
 
 def makeService(options: Options) -> IService:
@@ -46,6 +54,6 @@ def makeService(options: Options) -> IService:
     flags = {flag.name: str(options.subOptions[flag.name]) for flag in flags_of(mode)}
     try:
         settings = load(mode, os.environ, flags)
-        return Mic(settings, reactor, Systemd(os.environ, os.getpid()))
+        return Mic(settings, reactor, systemd=Systemd(os.environ, os.getpid()))
     except ConfigError as error:
         raise SystemExit(reason(error)) from None

@@ -19,11 +19,12 @@ _STOP_TIME = 2.0
 
 
 class Threads(Service):
-    """A pool for file and CPU work; `run` awaits a call in it."""
+    """A pool for calls that block, at first for file and CPU work; `run` awaits a call in it."""
 
-    def __init__(self, reactor: Any, size: int = 4) -> None:
+    def __init__(self, reactor: Any, size: int = 4, name: str = "mic-files") -> None:
         self._reactor = reactor
-        self._pool = ThreadPool(minthreads=0, maxthreads=size, name="mic-files")
+        self._name = name
+        self._pool = ThreadPool(minthreads=0, maxthreads=size, name=name)
         # A read that hangs (dead network storage, a scratched disc) must not keep the process.
         self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
 
@@ -46,7 +47,7 @@ class Threads(Service):
             self._pool.stop()
             self._reactor.callFromThread(fire)
 
-        Thread(target=stop, daemon=True, name="mic-files-stop").start()
+        Thread(target=stop, daemon=True, name=f"{self._name}-stop").start()
         return stopped
 
     def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:

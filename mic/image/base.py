@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mic.errors import BaseUnavailable, BuildInvalid
+from mic.errors import BaseUnavailable, BuildInvalid, NotReady
 from mic.image import coreos
-from mic.image.basefile import BaseFile
+from mic.image.basefile import BaseChanged, BaseFile
 from mic.image.iso9660 import Extent, Iso, IsoError, IsoNotFound
 from mic.image.layout import FileRange, Layout, Patch, memory, zeros
 
@@ -29,7 +29,8 @@ HOST = "host"
 """Stands for the architecture of this machine in file selections."""
 
 # Outside bytes go no further: a label value of Kubernetes is up to 63 of these characters.
-_STREAM = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+# As short as possible, so that "_x86_64" is never read as part of it.
+_STREAM = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}?[A-Za-z0-9])??"
 
 
 class Kind(StrEnum):
@@ -152,9 +153,8 @@ def _same_path(one: str, other: str) -> bool:
 def _pattern(exact: str) -> re.Pattern[str]:
     stem, extension = os.path.splitext(os.path.basename(exact))
     architectures = "|".join(map(re.escape, ARCHITECTURES))
-    # The stream is taken as short as possible, so that "_x86_64" is never read as part of it.
     return re.compile(
-        rf"{re.escape(stem)}(?:-(?P<stream>{_STREAM}?))?"
+        rf"{re.escape(stem)}(?:-(?P<stream>{_STREAM}))?"
         rf"(?:[_.](?P<architecture>{architectures}))?{re.escape(extension)}",
         re.ASCII,
     )
@@ -207,7 +207,8 @@ class Base:
 def read_base(file: BaseFile, kind: Kind, *, inside_iso: bool) -> Base:
     """Find in an open base file what an image of ``kind`` needs.
 
-    Raises `BaseUnavailable` when it is not there, with the file and the reason.
+    Raises `BaseUnavailable` when it is not there, with the file and the reason, and `NotReady`
+    when the file changed meanwhile.
     """
     if kind is not Kind.ISO and not inside_iso:
         return Base(kind=kind, file=file, start=0, stop=file.size)
@@ -223,6 +224,10 @@ def read_base(file: BaseFile, kind: Kind, *, inside_iso: bool) -> Base:
         ) from None
     except IsoError as error:
         raise BaseUnavailable(f"base image {file.path}: {error}") from None
+    except BaseChanged:
+        raise NotReady(f"base image {file.path} is being written") from None
+    except OSError as error:
+        raise BaseUnavailable(f"base image {file.path}: {error.strerror or error}") from None
     if not extent.length:
         raise BaseUnavailable(f"base image {file.path}: its {kind} is empty")
     return Base(kind=kind, file=file, start=extent.offset, stop=extent.offset + extent.length)

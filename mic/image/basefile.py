@@ -135,8 +135,14 @@ class _Peek:
         self.size = size
 
     def read(self, offset: int, length: int) -> bytes:
-        """The bytes there, fewer at the end of the file."""
-        return os.pread(self._fd, length, offset)
+        """Exactly the bytes there; raises `OSError` when the file ends before them."""
+        data = b""
+        while len(data) < length:
+            more = os.pread(self._fd, length - len(data), offset + len(data))
+            if not more:
+                raise OSError(errno.EIO, "it became shorter while it was read")
+            data += more
+        return data
 
 
 @contextmanager

@@ -111,6 +111,7 @@ class Store:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._entries: dict[str, Entry] = {}
+        self._last_discarded = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -126,9 +127,10 @@ class Store:
         old = self._entries.get(name)
         if old is not None and old.content == content:
             return old
-        date = int(self._clock())
-        if old is not None:
-            date = max(date, old.date + 1)
+        # A name may come back with other bytes within the second, or after the clock was set
+        # back: one date for all that are gone costs less memory than one for each.
+        newest = self._last_discarded if old is None else old.date
+        date = max(int(self._clock()), newest + 1)
         entry = self._entries[name] = Entry(name, content, date)
         return entry
 
@@ -138,4 +140,6 @@ class Store:
 
     def discard(self, name: str) -> None:
         """Take a name away; one that is not there is no error."""
-        self._entries.pop(name, None)
+        entry = self._entries.pop(name, None)
+        if entry is not None:
+            self._last_discarded = max(self._last_discarded, entry.date)

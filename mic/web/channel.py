@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, ITCPTransport
@@ -17,10 +18,25 @@ _NOT_SENT = 256 * 1024
 slow client, and progress shows only every few minutes."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long clients may take, in seconds."""
+
+    headers: float = 10.0
+    """For a request's head (and unwanted body), from its first byte."""
+
+    idle: float = 120.0
+    """Between requests."""
+
+    stall: float = 300.0
+    """Without taking any of an answer: people change discs, BMCs reset, then go on."""
+
+
 class ChannelSet(Protocol):
-    """Where connections are counted."""
+    """Where connections are counted, and what is allowed to them."""
 
     channels: set[ImageChannel]
+    limits: Limits
 
 
 @implementer(IHalfCloseableProtocol)
@@ -32,17 +48,8 @@ class ImageChannel(HTTPChannel):
     answered, so the last is watched here.
     """
 
-    HEADERS = 10.0
-    """Seconds a request's head (and unwanted body) may take from its first byte."""
-
-    IDLE = 120.0
-    """Seconds a connection may stay without a request."""
-
-    STALL = 300.0
-    """Seconds a body may stand still: people change discs, BMCs reset, then go on."""
-
-    # A slow client still has to fetch the end of a body when the idle time is over.
-    abortTimeout = STALL  # type: ignore[assignment]
+    # Closing has a time limit of its own: see `loseConnection`.
+    abortTimeout = None  # type: ignore[assignment]
 
     site: ChannelSet
     transport: ITCPTransport
@@ -50,6 +57,7 @@ class ImageChannel(HTTPChannel):
     _stalled: IDelayedCall | None = None
     _refused = False
     _half_closed = False
+    _unsent: Request | None = None
 
     def connectionMade(self) -> None:
         """Count the connection, and keep the kernel from buffering much for it."""
@@ -76,6 +84,8 @@ class ImageChannel(HTTPChannel):
 
     def allContentReceived(self) -> None:
         """A request is there, whole."""
+        if self._refused:
+            return
         self._deadline = _cancel(self._deadline)
         super().allContentReceived()
 
@@ -90,7 +100,13 @@ class ImageChannel(HTTPChannel):
         return persistent
 
     def requestDone(self, request: Request) -> None:
-        """A request is answered."""
+        """A request is answered: take the next one, once there is room for its answer."""
+        if self._waitingForTransport:
+            # Else a client that sends a thousand requests and reads nothing costs a thousand
+            # answers of memory.
+            self._unsent = request
+            self._watch()
+            return
         super().requestDone(request)
         # Else we are inside the loop that takes pipelined requests from the buffer.
         if self._half_closed and not self._busyReceiving:
@@ -118,8 +134,17 @@ class ImageChannel(HTTPChannel):
     def resumeProducing(self) -> None:
         """The client took some."""
         if self._stalled is not None:
-            self._stalled.reset(self.STALL)
+            self._stalled.reset(self.site.limits.stall)
         super().resumeProducing()
+        if self._unsent is not None:
+            request, self._unsent = self._unsent, None
+            self._stalled = _cancel(self._stalled)
+            self.requestDone(request)
+
+    def loseConnection(self) -> None:
+        """Close when all is sent, or when the client does not take it."""
+        super().loseConnection()
+        self._watch()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
@@ -142,14 +167,15 @@ class ImageChannel(HTTPChannel):
 
     def _expect_request(self) -> None:
         if self._deadline is None:
-            self._deadline = self.callLater(self.HEADERS, self._late)
+            self._deadline = self.callLater(self.site.limits.headers, self._late)
 
     def _late(self) -> None:
         self._deadline = None
         self.abortConnection()
 
     def _watch(self) -> None:
-        self._stalled = self.callLater(self.STALL, self._stall)
+        if self._stalled is None:
+            self._stalled = self.callLater(self.site.limits.stall, self._stall)
 
     def _stall(self) -> None:
         self._stalled = None

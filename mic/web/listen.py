@@ -13,7 +13,7 @@ from twisted.internet.ssl import CertificateOptions, PrivateCertificate, TLSVers
 from twisted.internet.tcp import Port
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from mic.config import Endpoint, Tcp, Tls
+from mic.config import IMAGES_ADDRESS, Endpoint, Tcp, Tls
 from mic.errors import ConfigError
 
 _BACKLOG = 1024
@@ -65,8 +65,10 @@ def _options(chain: bytes, private: bytes) -> CertificateOptions:
     )
 
 
-async def listen(reactor: Any, bind: Tcp | Endpoint, factory: IProtocolFactory) -> IListeningPort:
-    """Listen with ``factory``; raises `ConfigError` that names the flag and the reason."""
+async def listen(
+    reactor: Any, bind: Tcp | Endpoint, factory: IProtocolFactory, flag: str = IMAGES_ADDRESS
+) -> IListeningPort:
+    """Listen with ``factory``; raises `ConfigError` that names ``flag`` and the reason."""
     try:
         if isinstance(bind, Tcp):
             return _listen_on_tcp(reactor, bind, factory)
@@ -80,7 +82,7 @@ async def listen(reactor: Any, bind: Tcp | Endpoint, factory: IProtocolFactory) 
         # What endpoint plugins raise for descriptions they do not like.
         reason = error
     where = f"{bind.host}:{bind.port}" if isinstance(bind, Tcp) else bind.description
-    raise ConfigError([f"-images-bind-addr: cannot listen on {where}: {reason}"])
+    raise ConfigError([f"{flag}: cannot listen on {where}: {reason}"])
 
 
 def adopt(reactor: Any, descriptor: int, factory: IProtocolFactory) -> IListeningPort:

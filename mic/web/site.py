@@ -27,7 +27,7 @@ from mic.image.layout import Piece, memory
 from mic.image.store import Entry, Image
 from mic.images import Images
 from mic.web.body import ImageBody
-from mic.web.channel import ImageChannel
+from mic.web.channel import ImageChannel, Limits
 from mic.web.conditions import Conditions, Outcome, evaluate, format_date, range_applies
 from mic.web.downloads import Downloads
 from mic.web.ranges import ByteRange, Unsatisfiable, parse
@@ -63,6 +63,8 @@ class ImageRequest(Request):
             self._refuse()
 
     def _refuse(self) -> None:
+        # No "100 Continue" after the refusal.
+        self.requestHeaders.removeHeader(b"Expect")
         self.channel.refuse(b"413 Content Too Large")
 
 
@@ -327,17 +329,20 @@ class _Offsets:
 
 
 class ImageSite(Site):
-    """The site to listen with; ``channels`` are its open connections."""
+    """The site to listen with; ``channels`` are its open connections, with these ``limits``."""
 
     protocol = ImageChannel  # type: ignore[assignment]
     displayTracebacks = False
     noisy = False
 
-    def __init__(self, images: Images, downloads: Downloads, reactor: Any) -> None:
+    def __init__(
+        self, images: Images, downloads: Downloads, reactor: Any, limits: Limits | None = None
+    ) -> None:
+        self.limits = limits or Limits()
         super().__init__(
             ImageResource(images, downloads, reactor),
             ImageRequest,
-            timeout=ImageChannel.IDLE,
+            timeout=self.limits.idle,
             reactor=reactor,
         )
         self.channels: set[ImageChannel] = set()

@@ -48,6 +48,7 @@ class Daemon:
     ) -> None:
         self.log_path = log
         self._graceful = graceful
+        self._page = 0
         given = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
@@ -65,7 +66,16 @@ class Daemon:
 
     @property
     def log(self) -> str:
+        """What it logged since `turn_page`."""
+        return self.whole_log[self._page :]
+
+    @property
+    def whole_log(self) -> str:
         return self.log_path.read_text(errors="replace")
+
+    def turn_page(self) -> None:
+        """Look only at what is logged from now on."""
+        self._page = len(self.whole_log)
 
     def wait_for(self, pattern: str, count: int = 1, deadline: float = DEADLINE) -> list[str]:
         """Wait for ``count`` lines of the log that match; all that match then."""
@@ -81,8 +91,8 @@ class Daemon:
 
     def wait_until_serving(self) -> str:
         """Wait for it to serve; where."""
-        (line,) = self.wait_for(_SERVING.pattern)
-        found = _SERVING.search(line)
+        if not (found := _SERVING.search(self.whole_log)):
+            found = _SERVING.search(self.wait_for(_SERVING.pattern)[0])
         assert found
         return found[1]
 
@@ -116,7 +126,7 @@ class Daemon:
 
     def check_log(self) -> None:
         """Nothing in the log that nobody meant to write."""
-        assert not _BAD.search(self.log), self.log
+        assert not _BAD.search(self.whole_log), self.whole_log
 
     def hang_up(self) -> None:
         self.process.send_signal(signal.SIGHUP)

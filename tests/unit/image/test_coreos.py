@@ -197,7 +197,7 @@ class TestEmbeddedConfig:
         data = archive(b"{}")[:-10].ljust(4096, b"\0")
         with pytest.raises(ArchiveError):
             embedded_config(Bytes(data), Extent(offset=0, length=4096))
-        with pytest.raises(ArchiveError, match="no config.ign"):
+        with pytest.raises(ArchiveError, match=r"no config\.ign"):
             embedded_config(Bytes(gzip.compress(b"")), Extent(offset=0, length=20))
 
 

@@ -1,0 +1,174 @@
+"""Controller mode's images: built for PreprovisioningImages, published under random names."""
+
+from __future__ import annotations
+
+import posixpath
+import uuid
+from collections.abc import Callable
+from urllib.parse import urlsplit, urlunsplit
+
+from mic.bases import Bases
+from mic.build import Builder
+from mic.errors import BaseUnavailable, BuildInvalid, MicError
+from mic.ignition import Agent
+from mic.image.base import Kind
+from mic.image.store import Content
+from mic.images import Images
+from mic.kube.images import GeneratedImage, ImageRequest
+
+_KINDS = {"iso": Kind.ISO, "initrd": Kind.INITRAMFS}
+
+
+class PublishedImages:
+    """The `mic.kube.images.ImageProvider` over mic's builder and store.
+
+    An image's name is a random UUID (122 bits): whoever knows it may read the image. Equal content
+    for the same object keeps its name; other content gets another one, beside the old.
+    """
+
+    def __init__(
+        self,
+        *,
+        publish_url: str,
+        rootfs_url: str,
+        host_architecture: str,
+        images: Images,
+        bases: Bases,
+        builder: Builder,
+    ) -> None:
+        self._publish_url = publish_url
+        self._rootfs_url = rootfs_url
+        self._host = host_architecture
+        self._images = images
+        self._bases = bases
+        self._builder = builder
+        self._names: dict[tuple[str, str], dict[str, Content]] = {}
+        self._agent: Agent | str = ""
+        self._changed: list[Callable[[], None]] = []
+        bases.changed.append(self._tell)
+
+    @property
+    def host_architecture(self) -> str:
+        """What an empty architecture means."""
+        return self._host
+
+    def supports_architecture(self, architecture: str, stream: str) -> bool:
+        """Whether an ISO and an initramfs of that architecture are there."""
+        return self._bases.supports(architecture, stream)
+
+    def supports_format(self, format: str, architecture: str, stream: str) -> bool:
+        """Whether there is a base for a format; one that we do not know has none."""
+        kind = _KINDS.get(format)
+        return kind is not None and self._bases.has(kind, stream=stream, architecture=architecture)
+
+    async def build(self, request: ImageRequest) -> GeneratedImage:
+        """Build and publish; see `mic.kube.images.ImageProvider.build`."""
+        kind = _KINDS[request.format]
+        agent = await self._builder.agent()
+        archive = await self._builder.archive(agent, request.hostname, request.nmstate)
+        content = Content(
+            label=f"{request.namespace}/{request.name} {kind.value}",
+            kind=kind,
+            archive=archive,
+            stream=request.stream,
+            architecture=request.architecture,
+        )
+        await self._images.check(content)
+        kernel_url = ""
+        parameters = ""
+        if kind is Kind.INITRAMFS:
+            kernel_url = await self._kernel(request)
+            if self._rootfs_url:
+                parameters = f"coreos.live.rootfs_url={self._rootfs(request)}"
+        return GeneratedImage(
+            image_url=self._url(self._publish(request, content)),
+            kernel_url=kernel_url,
+            extra_kernel_params=parameters,
+        )
+
+    def discard(self, namespace: str, name: str, *, keep_url: str = "") -> None:
+        """Serve the object's images no more, but for the one at ``keep_url``."""
+        names = self._names.get((namespace, name), {})
+        for each in list(names):
+            if self._url(each) != keep_url:
+                self._images.discard(each)
+                del names[each]
+        if not names:
+            self._names.pop((namespace, name), None)
+
+    def serves(self, url: str) -> bool:
+        """Whether ``url`` is one of ours and is served."""
+        base, _, name = url.rpartition("/")
+        return base == self._publish_url and self._images.entry(name) is not None
+
+    def missing(self) -> list[str]:
+        """Why no image can be made for hosts like this one, in words."""
+        return self._bases.problems()
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when bases, or the files that all images share, changed."""
+        self._changed.append(callback)
+
+    async def refresh(self) -> None:
+        """Look at the files that all images share; tell who listens when they changed."""
+        before = self._agent
+        # Why they cannot be read is told by every image that fails for it.
+        try:
+            self._agent = await self._builder.agent()
+        except MicError as error:
+            self._agent = str(error)
+        if before and self._agent != before:
+            self._tell()
+
+    def _tell(self) -> None:
+        for callback in self._changed:
+            callback()
+
+    def _publish(self, request: ImageRequest, content: Content) -> str:
+        names = self._names.setdefault((request.namespace, request.name), {})
+        for name, published in names.items():
+            if published == content:
+                return name
+        name = f"{uuid.uuid4()}.{content.kind.value}"
+        self._images.publish(name, content)
+        names[name] = content
+        return name
+
+    def _url(self, name: str) -> str:
+        return f"{self._publish_url}/{name}"
+
+    async def _kernel(self, request: ImageRequest) -> str:
+        """The URL of the kernel that goes with an initramfs, or nothing where none is known.
+
+        Raises `BuildInvalid` for a foreign architecture: Ironic's own kernel is of no use there.
+        """
+        parts = [request.stream, request.architecture]
+        content = Content(
+            label=" ".join(filter(None, ["kernel", *parts])),
+            kind=Kind.KERNEL,
+            archive=b"",
+            stream=request.stream,
+            architecture=request.architecture,
+        )
+        try:
+            await self._images.check(content)
+        except BaseUnavailable as error:
+            if request.architecture == self._host:
+                return ""
+            raise BuildInvalid(
+                f"no kernel for architecture {request.architecture}: {error}"
+            ) from None
+        # A kernel is no secret: its name is the same for all hosts, as the Go implementation's.
+        name = "-".join(filter(None, ["kernel", *parts]))
+        self._images.publish(name, content)
+        return self._url(name)
+
+    def _rootfs(self, request: ImageRequest) -> str:
+        """The rootfs URL with stream and foreign architecture put before its extension."""
+        parts = urlsplit(self._rootfs_url)
+        stem, extension = posixpath.splitext(parts.path)
+        if request.stream:
+            stem += f"-{request.stream}"
+        if request.architecture != self._host:
+            stem += f"_{request.architecture}"
+        return urlunsplit(parts._replace(path=stem + extension))

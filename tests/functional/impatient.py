@@ -1,0 +1,19 @@
+"""``mic static`` with time limits of a second or less: ``python -m functional.impatient FLAGS``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from twisted.internet import reactor
+
+from mic import run
+from mic.config import Mode, flags_of, load
+from mic.service import Mic
+from mic.web.channel import Limits
+
+LIMITS = Limits(headers=0.4, idle=0.6, stall=0.8)
+
+if __name__ == "__main__":
+    flags = run.parse_or_exit("impatient", sys.argv[1:], flags_of(Mode.STATIC))
+    sys.exit(run.run(Mic(load(Mode.STATIC, os.environ, flags), reactor, LIMITS)))

@@ -1,0 +1,301 @@
+"""Base files that are replaced, overwritten, cut short or away while a real mic serves them.
+
+No body is ever mixed from two files: it is whole, or it ends early and the client sees that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import email.utils
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from functional.daemon import Daemon, eventually
+from functional.media import Media, Server, make_hosts, make_media, tcp_client
+from functional.wire import Answer, Cut
+
+from mic.image.isowriter import write_iso
+
+MIB = 1024 * 1024
+ROOTFS = 8 * MIB
+
+
+@pytest.fixture(scope="module")
+def old_and_new(tmp_path_factory: pytest.TempPathFactory) -> tuple[Media, Media]:
+    """Two base ISOs of the same length, every megabyte of them different."""
+    directory = tmp_path_factory.mktemp("bases")
+    return make_media(directory, ROOTFS, seed=1), make_media(directory, ROOTFS, seed=2)
+
+
+@pytest.fixture
+def new(old_and_new: tuple[Media, Media]) -> Media:
+    return old_and_new[1]
+
+
+def replace_by_rename(path: Path, data: bytes) -> None:
+    beside = path.with_suffix(".new")
+    beside.write_bytes(data)
+    beside.rename(path)
+
+
+@pytest.fixture(scope="module")
+def running(
+    old_and_new: tuple[Media, Media], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("running")
+    old = old_and_new[0]
+    media = dataclasses.replace(old, directory=directory / "media").write()
+    hosts = make_hosts(directory / "hosts", "worker-0.yaml")
+    flags = ["static", "-images-bind-addr=127.0.0.1:0", f"-nmstate-dir={hosts}"]
+    daemon = Daemon(directory / "log", flags, media.environment)
+    try:
+        connect = tcp_client(*daemon.tcp)
+        yield Server(way="tcp", daemon=daemon, media=media, connect_socket=connect)
+        daemon.stop()
+    finally:
+        daemon.kill()
+
+
+@pytest.fixture
+def server(running: Server) -> Iterator[Server]:
+    """A mic whose base files a test may do anything to."""
+    replace_by_rename(running.media.iso_path, running.media.iso)
+    replace_by_rename(running.media.initramfs_path, running.media.initramfs)
+    assert served(running).body == running.iso.data
+    running.daemon.turn_page()
+    yield running
+    running.daemon.check()
+
+
+def served(server: Server, status: int = 200) -> Answer:
+    """The ISO, as soon as asking for it gives that status."""
+
+    def ask() -> Answer | None:
+        answer = server.get("/worker-0.iso")
+        return answer if answer.status == status else None
+
+    answer = eventually(ask, f"status {status}")
+    assert answer is not None
+    return answer
+
+
+def date(answer: Answer) -> float:
+    return email.utils.parsedate_to_datetime(answer.header("Last-Modified") or "").timestamp()
+
+
+def test_a_body_under_way_is_whole_when_the_base_is_replaced(server: Server, new: Media) -> None:
+    before = server.get("/worker-0.iso", method="HEAD")
+    with server.connect() as wire, server.connect() as waiting:
+        for each in (wire, waiting):
+            each.take_little()
+            each.ask("/worker-0.iso")
+            each.head()
+        start = wire.take(MIB)
+        replace_by_rename(server.media.iso_path, new.iso)
+        after = server.get("/worker-0.iso")
+        assert new.with_config(after.body)
+        assert start + wire.take(server.iso.size - MIB) == server.iso.data
+        # The same connection gets the new image next.
+        wire.ask("/worker-0.iso")
+        assert wire.answer().body == after.body
+        server.daemon.hang_up()
+        server.daemon.wait_for("SIGHUP")
+        assert waiting.take(server.iso.size) == server.iso.data
+    assert after.header("ETag") != before.header("ETag")
+    assert date(after) > date(before)
+
+
+def test_a_range_of_the_old_image_is_not_continued_with_the_new_one(
+    server: Server, new: Media
+) -> None:
+    before = server.get("/worker-0.iso", method="HEAD")
+    replace_by_rename(server.media.iso_path, new.iso)
+    for validator in (before.header("ETag"), before.header("Last-Modified")):
+        answer = server.get("/worker-0.iso", "Range: bytes=5000-", f"If-Range: {validator}")
+        assert answer.status == 200
+        assert new.with_config(answer.body)
+    answer = server.get("/worker-0.iso", "Range: bytes=5-", f"If-Match: {before.header('ETag')}")
+    assert answer.status == 412
+
+
+@pytest.mark.parametrize("size", [ROOTFS // 2, 2 * ROOTFS])
+def test_a_new_base_may_have_another_size(server: Server, size: int, tmp_path: Path) -> None:
+    other = make_media(tmp_path, size, seed=3)
+    replace_by_rename(server.media.iso_path, other.iso)
+    answer = served(server)
+    assert other.with_config(answer.body)
+
+
+def read_what_comes(server: Server, meanwhile: Callable[[], object]) -> bytes:
+    """The bytes of a body, up to its early end, with something done after the first of them."""
+    data = b""
+    with server.connect() as wire:
+        wire.take_little()
+        wire.ask("/worker-0.iso")
+        wire.head()
+        data += wire.take(100_000)
+        meanwhile()
+        try:
+            while len(data) < server.iso.size:
+                data += wire.take(min(10_000, server.iso.size - len(data)))
+        except (Cut, ConnectionResetError):
+            pass
+    return data
+
+
+def test_a_base_that_is_overwritten_cuts_the_body_and_is_never_mixed_in(
+    server: Server, new: Media
+) -> None:
+    before = server.get("/worker-0.iso", method="HEAD")
+    data = read_what_comes(server, lambda: server.media.iso_path.write_bytes(new.iso))
+    assert len(data) < server.iso.size
+    assert data == server.iso.data[: len(data)]
+    answer = served(server)
+    assert new.with_config(answer.body)
+    assert answer.header("ETag") != before.header("ETag")
+    assert date(answer) > date(before)
+    assert "broken off" in server.daemon.log
+
+
+def test_a_single_byte_written_into_the_base_cuts_the_body(server: Server) -> None:
+    def write() -> None:
+        with server.media.iso_path.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x00" if server.iso.data[-1] else b"\x01")
+
+    data = read_what_comes(server, write)
+    assert len(data) < server.iso.size
+    assert data == server.iso.data[: len(data)]
+
+
+def test_a_base_that_is_cut_short_cuts_the_body(server: Server) -> None:
+    data = read_what_comes(server, lambda: os.truncate(server.media.iso_path, 3 * MIB))
+    assert len(data) < server.iso.size
+    assert data == server.iso.data[: len(data)]
+    assert served(server, 503).header("Retry-After") is not None
+    # Back with the same bytes, it is the same image.
+    server.media.write()
+    assert served(server).body == server.iso.data
+
+
+def test_many_bodies_and_ranges_while_the_base_is_overwritten_again_and_again(
+    server: Server, old_and_new: tuple[Media, Media]
+) -> None:
+    """Whatever answer is whole is whole: of one file, and the one its ETag is of."""
+    bodies: dict[str, bytes] = {}
+    for turn in range(12):
+        media = old_and_new[turn % 2]
+        with server.connect() as wire:
+            try:
+                wire.take_little()
+                wire.ask("/worker-0.iso")
+                _, status, headers = wire.head()
+                etag = dict(headers).get("ETag", "")
+                if turn % 3 == 0:
+                    server.media.iso_path.write_bytes(media.iso)
+                else:
+                    replace_by_rename(server.media.iso_path, media.iso)
+                if status == 200:
+                    body = wire.take(server.iso.size)
+                    assert bodies.setdefault(etag, body) == body
+            except (Cut, ConnectionResetError):
+                pass
+    final = served(server)
+    old, new = old_and_new
+    for body in [*bodies.values(), final.body]:
+        base = old if body[-1000:] == old.iso[-1000:] else new
+        assert base.with_config(body)
+
+
+def test_a_base_that_is_away_is_a_clear_answer_until_it_is_back(server: Server) -> None:
+    before = server.get("/worker-0.iso")
+    away = server.media.iso_path.with_suffix(".away")
+    server.media.iso_path.rename(away)
+    answer = server.get("/worker-0.iso")
+    assert answer.status == 503
+    assert answer.header("Retry-After") is not None
+    assert answer.header("ETag") is None
+    assert str(server.media.directory).encode() not in answer.body
+    assert server.get("/worker-0.iso", "Range: bytes=0-5").status == 503
+    # The initramfs has a file of its own.
+    assert server.get("/worker-0.initramfs").body == server.initramfs.data
+    for _ in range(5):
+        assert server.get("/worker-0.iso").status == 503
+    lines = [line for line in server.daemon.log.splitlines() if "No such file" in line]
+    assert lines
+    assert str(server.media.iso_path) in lines[0]
+    assert len(lines) <= 3
+    away.rename(server.media.iso_path)
+    after = served(server)
+    assert after.body == before.body
+    assert after.header("ETag") == before.header("ETag")
+    assert after.header("Last-Modified") == before.header("Last-Modified")
+
+
+def test_the_dates_of_a_base_do_not_matter(server: Server) -> None:
+    before = server.get("/worker-0.iso", method="HEAD")
+    os.utime(server.media.iso_path, (1, 1))
+    touched = server.get("/worker-0.iso", method="HEAD")
+    replace_by_rename(server.media.iso_path, server.media.iso)
+    replaced = server.get("/worker-0.iso", method="HEAD")
+    for answer in (touched, replaced):
+        assert answer.header("ETag") == before.header("ETag")
+        assert answer.header("Last-Modified") == before.header("Last-Modified")
+
+
+def test_a_base_without_embed_area_is_a_clear_answer(server: Server) -> None:
+    replace_by_rename(server.media.iso_path, write_iso({"/readme.txt": b"no CoreOS"}))
+    assert server.get("/worker-0.iso").status == 503
+    server.daemon.wait_for(f"{server.media.iso_path}.*")
+    assert server.get("/worker-0.initramfs").status == 200
+    replace_by_rename(server.media.iso_path, server.media.iso)
+    assert served(server).body == server.iso.data
+
+
+def test_an_embed_area_that_is_too_small_is_a_clear_answer(server: Server) -> None:
+    from mic.image.isowriter import coreos_files
+
+    files = coreos_files(kernel=b"k", initramfs=b"i", rootfs=b"r", embed_length=100)
+    replace_by_rename(server.media.iso_path, write_iso(files))
+    assert server.get("/worker-0.iso").status == 503
+    (line, *_) = server.daemon.wait_for("embed area")
+    assert "100" in line
+
+
+def test_an_initramfs_is_followed_too(server: Server) -> None:
+    with server.connect() as wire:
+        wire.ask("/worker-0.initramfs")
+        before = wire.answer()
+        replace_by_rename(server.media.initramfs_path, b"another initramfs")
+        wire.ask("/worker-0.initramfs")
+        after = wire.answer()
+    assert after.body.startswith(b"another initramfs")
+    assert after.header("ETag") != before.header("ETag")
+    assert date(after) > date(before)
+
+
+def test_old_bases_are_let_go(server: Server, new: Media) -> None:
+    """A deleted file whose descriptor stays open keeps its disk space."""
+
+    def deleted() -> list[str]:
+        folder = f"/proc/{server.daemon.pid}/fd"
+        links = []
+        for name in os.listdir(folder):
+            try:
+                links.append(os.readlink(f"{folder}/{name}"))
+            except FileNotFoundError:
+                continue
+        return [link for link in links if "(deleted)" in link and "coreos" in link]
+
+    with server.connect() as wire:
+        wire.take_little()
+        wire.ask("/worker-0.iso")
+        wire.head()
+        replace_by_rename(server.media.iso_path, new.iso)
+        served(server)
+        server.daemon.hang_up()
+        server.daemon.wait_for("SIGHUP")
+        assert wire.take(server.iso.size) == server.iso.data
+    eventually(lambda: not deleted(), f"old base files are closed: {deleted()}")

@@ -1,0 +1,195 @@
+"""Time limits for clients, over real TCP with a mic whose limits are fractions of a second.
+
+What is awaited is always that the server closes; what must not be closed is shown by bytes that
+still come after all the limits are long over.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from functional.daemon import ROOT, Daemon, eventually
+from functional.impatient import LIMITS
+from functional.media import Server, make_hosts, make_media, tcp_client
+from functional.wire import Cut, Wire, request
+
+LATE = 10 * max(LIMITS.headers, LIMITS.idle, LIMITS.stall)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("limits")
+    media = make_media(directory / "media", 8 * 1024 * 1024).write()
+    hosts = make_hosts(directory / "hosts", "worker-0.yaml")
+    daemon = Daemon(
+        directory / "log",
+        ["-images-bind-addr", "127.0.0.1:0", "-nmstate-dir", str(hosts)],
+        {**media.environment, "PYTHONPATH": str(ROOT / "tests")},
+        command=[sys.executable, "-m", "functional.impatient"],
+    )
+    try:
+        connect = tcp_client(*daemon.tcp)
+        yield Server(way="tcp", daemon=daemon, media=media, connect_socket=connect)
+        daemon.stop()
+    finally:
+        daemon.kill()
+
+
+@pytest.fixture
+def server(running: Server) -> Iterator[Server]:
+    before = running.daemon.descriptors()
+    yield running
+    eventually(lambda: running.daemon.descriptors() <= before, "its descriptors are closed")
+    running.daemon.check()
+
+
+def dribble(wire: Wire, data: bytes, deadline: float = LATE) -> float:
+    """Send a byte now and then; seconds until the server closes."""
+    start = time.monotonic()
+    wire.sock.settimeout(0.05)
+    for byte in data:
+        assert time.monotonic() < start + deadline, "the server waits for ever"
+        try:
+            wire.send(bytes([byte]))
+            assert wire.sock.recv(1000) == b""
+        except TimeoutError:
+            continue
+        except OSError:
+            pass
+        return time.monotonic() - start
+    raise AssertionError("all was sent")
+
+
+def test_who_dribbles_a_request_is_dropped(server: Server) -> None:
+    with server.connect() as wire:
+        took = dribble(wire, b"GET /worker-0.iso HTTP/1.1\r\nX: " + b"x" * 1000)
+    assert took < LIMITS.headers + 2
+
+
+def test_who_dribbles_header_lines_is_dropped(server: Server) -> None:
+    with server.connect() as wire:
+        dribble(wire, b"GET /worker-0.iso HTTP/1.1\r\n" + b"X: y\r\n" * 200)
+
+
+def test_who_dribbles_a_second_request_is_dropped(server: Server) -> None:
+    with server.connect() as wire:
+        wire.ask("/worker-0.iso", "Range: bytes=0-9")
+        wire.answer()
+        dribble(wire, b"GET /worker-0.iso HTTP/1.1\r\nX: " + b"x" * 1000)
+
+
+def test_who_dribbles_a_request_after_a_pipelined_one_is_dropped(server: Server) -> None:
+    with server.connect() as wire:
+        wire.send(request("/worker-0.iso", "Range: bytes=0-9") + b"GET /worker-0.iso HTTP/1.1\r\n")
+        wire.answer()
+        dribble(wire, b"X: " + b"x" * 1000)
+
+
+@pytest.mark.parametrize("field", ["Content-Length: 60000", "Transfer-Encoding: chunked"])
+def test_who_dribbles_a_request_body_is_dropped(server: Server, field: str) -> None:
+    with server.connect() as wire:
+        wire.ask("/", field, method="POST")
+        dribble(wire, b"3e8\r\n" + b"x" * 1000)
+
+
+def test_who_says_nothing_is_dropped(server: Server) -> None:
+    with server.connect() as wire:
+        wire.sock.settimeout(LATE)
+        wire.ends()
+
+
+def test_who_begins_a_request_and_says_no_more_is_dropped(server: Server) -> None:
+    with server.connect() as wire:
+        wire.sock.settimeout(LATE)
+        wire.send(b"GET /")
+        wire.ends()
+
+
+def test_who_asks_nothing_more_is_dropped(server: Server) -> None:
+    with server.connect() as wire:
+        wire.sock.settimeout(LATE)
+        wire.ask("/worker-0.iso", "Range: bytes=0-9")
+        wire.answer()
+        wire.ends()
+
+
+def test_a_request_now_and_then_keeps_a_connection(server: Server) -> None:
+    with server.connect() as wire:
+        end = time.monotonic() + 3 * LIMITS.idle
+        while time.monotonic() < end:
+            wire.ask("/worker-0.iso", "Range: bytes=0-9")
+            assert wire.answer().body == server.iso.data[:10]
+            time.sleep(LIMITS.idle / 10)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        request("/worker-0.iso"),
+        request("/worker-0.iso", "Connection: close"),
+        request("/worker-0.iso", version="1.0"),
+        request("/worker-0.iso") * 3,
+        request("/worker-0.iso", "Range: bytes=0-65000") * 100,
+        request("/worker-0.iso", "Range: bytes=0-65000") * 20
+        + request("/worker-0.iso", "Range: bytes=0-65000", "Connection: close"),
+        request("/worker-0.iso", "Range: bytes=0-600000", "Connection: close"),
+        request("/worker-0.iso", "Range: bytes=0-600000", version="1.0"),
+    ],
+)
+def test_who_does_not_take_an_answer_is_dropped(server: Server, sent: bytes) -> None:
+    before = server.daemon.descriptors()
+    with server.connect() as wire:
+        wire.take_little()
+        wire.send(sent)
+        eventually(lambda: server.daemon.descriptors() > before, "the connection is accepted")
+        eventually(lambda: server.daemon.descriptors() <= before, "it is dropped", LATE)
+
+
+def test_who_takes_an_answer_slowly_gets_it_whole(server: Server) -> None:
+    image = server.iso
+    with server.connect() as wire:
+        wire.take_little()
+        wire.ask(image.target, "Connection: close")
+        wire.head()
+        start = time.monotonic()
+        for at in range(0, image.size, image.size // 40):
+            step = min(image.size // 40, image.size - at)
+            assert wire.take(step) == image.data[at : at + step]
+            # Paced, not awaited: the whole takes longer than any limit.
+            time.sleep(LIMITS.stall / 10)
+        assert time.monotonic() - start > 2 * LIMITS.stall
+        wire.ends()
+
+
+def test_who_goes_on_within_the_limit_gets_everything(server: Server) -> None:
+    image = server.iso
+    with server.connect() as wire:
+        wire.take_little()
+        wire.ask(image.target)
+        wire.head()
+        for start in range(0, image.size, image.size // 3):
+            expected = image.data[start : start + image.size // 3]
+            assert wire.take(len(expected)) == expected
+            time.sleep(LIMITS.stall / 2)
+
+
+def test_a_body_that_is_dropped_is_seen_as_cut(server: Server) -> None:
+    with server.connect() as wire:
+        wire.take_little()
+        before = server.daemon.descriptors()
+        wire.ask("/worker-0.iso")
+        wire.head()
+        eventually(lambda: server.daemon.descriptors() < before, "it is dropped", LATE)
+        with pytest.raises((Cut, ConnectionResetError)):
+            wire.take(server.iso.size)
+
+
+def test_other_clients_do_not_notice(server: Server) -> None:
+    with server.connect() as stalled, server.connect() as other:
+        stalled.take_little()
+        stalled.ask("/worker-0.iso")
+        other.ask("/worker-0.iso")
+        assert other.answer().body == server.iso.data

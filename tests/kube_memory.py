@@ -1,0 +1,333 @@
+"""A Kubernetes API in memory, as far as mic uses one: a test double under the contract suite.
+
+Keeps what the real server keeps: resource versions that grow, optimistic locks, the status apart,
+finalizers that hold a deleted object, watches by label selector, a history that can be cut off.
+Answers come after ``latency()`` seconds of ``clock``; ``fault`` may fail a request before it acts.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from mic.kube.api import (
+    ApiError,
+    Conflict,
+    Gone,
+    Invalid,
+    Json,
+    NotFound,
+    Page,
+    Resource,
+    WatchEvent,
+)
+
+Fault = Callable[[str, Resource, str], ApiError | None]
+_Id = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    version: int
+    resource: str
+    before: Json | None
+    after: Json | None
+
+
+@dataclass(eq=False)
+class _Watch:
+    resource: str
+    namespace: str
+    selector: str
+    on_event: Callable[[WatchEvent], None]
+    end: Deferred[None]
+
+
+class MemoryKubernetes:
+    """See `mic.kube.api.KubernetesApi`; beside it, what users and the cluster do to objects."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        latency: Callable[[], float] = lambda: 0.0,
+        page_size: int = 100,
+    ) -> None:
+        self._clock = clock
+        self._latency = latency
+        self._page_size = page_size
+        self._objects: dict[_Id, Json] = {}
+        self._version = 100
+        self._uids = 0
+        self._history: list[_Change] = []
+        self._oldest = 0
+        self._watches: list[_Watch] = []
+        self.fault: Fault = lambda verb, resource, name: None
+        self.requests: list[tuple[str, str, str]] = []
+        """(verb, resource, name) of every request that came."""
+
+    # --- KubernetesApi --------------------------------------------------------------------------
+
+    async def list(
+        self,
+        resource: Resource,
+        *,
+        namespace: str,
+        label_selector: str = "",
+        continue_token: str = "",
+    ) -> Page:
+        await self._arrive("list", resource, "")
+        found = [
+            copy.deepcopy(body)
+            for (plural, _, _), body in sorted(self._objects.items())
+            if plural == str(resource) and _matches(body, namespace, label_selector)
+        ]
+        version, start = self._version, 0
+        if continue_token:
+            version, start = (int(part) for part in continue_token.split(":"))
+            if version < self._oldest:
+                raise Gone(f"list {resource}: continue token expired")
+        end = start + self._page_size
+        token = f"{version}:{end}" if end < len(found) else ""
+        return Page(items=found[start:end], resource_version=str(version), continue_token=token)
+
+    async def watch(
+        self,
+        resource: Resource,
+        *,
+        namespace: str,
+        label_selector: str = "",
+        resource_version: str,
+        on_event: Callable[[WatchEvent], None],
+    ) -> None:
+        await self._arrive("watch", resource, "")
+        since = int(resource_version)
+        if since < self._oldest:
+            raise Gone(f"watch {resource}: too old resource version {since}")
+        watch = _Watch(
+            resource=str(resource),
+            namespace=namespace,
+            selector=label_selector,
+            on_event=on_event,
+            end=Deferred(),
+        )
+        for change in self._history:
+            if change.version > since:
+                self._send(watch, change)
+        self._watches.append(watch)
+        try:
+            await watch.end
+        finally:
+            self._watches.remove(watch)
+
+    async def get(self, resource: Resource, *, namespace: str, name: str) -> Json:
+        await self._arrive("get", resource, name)
+        return copy.deepcopy(self._found(resource, namespace, name))
+
+    async def replace(self, resource: Resource, body: Json) -> Json:
+        await self._arrive("update", resource, body["metadata"]["name"])
+        old, new = self._locked(resource, body), copy.deepcopy(body)
+        new["metadata"]["creationTimestamp"] = old["metadata"]["creationTimestamp"]
+        new["metadata"]["generation"] = old["metadata"]["generation"]
+        if "deletionTimestamp" in old["metadata"]:
+            new["metadata"]["deletionTimestamp"] = old["metadata"]["deletionTimestamp"]
+            added = set(_finalizers(new)) - set(_finalizers(old))
+            if added:
+                raise Invalid(f"update {resource}: metadata.finalizers of a deleted object")
+        new.pop("status", None)
+        if "status" in old:
+            new["status"] = old["status"]
+        if new.get("spec") != old.get("spec"):
+            new["metadata"]["generation"] += 1
+        return self._store(resource, old, new)
+
+    async def replace_status(self, resource: Resource, body: Json) -> Json:
+        await self._arrive("update status", resource, body["metadata"]["name"])
+        old = self._locked(resource, body)
+        return self._store(
+            resource, old, {**copy.deepcopy(old), "status": copy.deepcopy(body["status"])}
+        )
+
+    # --- what others do to the cluster ----------------------------------------------------------
+
+    def create(self, resource: Resource, body: Json) -> Json:
+        """As ``kubectl create``: uid, generation, version are the server's."""
+        self._uids += 1
+        new = copy.deepcopy(body)
+        new.pop("status", None)
+        metadata = new["metadata"]
+        key = (str(resource), metadata["namespace"], metadata["name"])
+        if key in self._objects:
+            raise Conflict(f"{resource} exists")
+        metadata.update(
+            uid=f"uid-{self._uids}", generation=1, creationTimestamp="2026-01-01T00:00:00Z"
+        )
+        return self._store(resource, None, new)
+
+    def edit(self, resource: Resource, namespace: str, name: str, change: dict[str, Any]) -> Json:
+        """As ``kubectl patch --type merge``, the status included."""
+        old = self._found(resource, namespace, name)
+        new = _merged(old, change)
+        if new.get("spec") != old.get("spec"):
+            new["metadata"]["generation"] += 1
+        return self._store(resource, old, new)
+
+    def delete(self, resource: Resource, namespace: str, name: str) -> None:
+        """As ``kubectl delete --wait=false``."""
+        old = self._found(resource, namespace, name)
+        if _finalizers(old):
+            if "deletionTimestamp" not in old["metadata"]:
+                self._store(
+                    resource,
+                    old,
+                    _merged(old, {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+                )
+            return
+        self._remove(resource, old)
+
+    def find(self, resource: Resource, namespace: str, name: str) -> Json | None:
+        """The object as it is, without a request."""
+        body = self._objects.get((str(resource), namespace, name))
+        return copy.deepcopy(body)
+
+    def all(self, resource: Resource) -> list[Json]:
+        """Every object of a kind, without a request."""
+        return [
+            copy.deepcopy(each) for key, each in self._objects.items() if key[0] == str(resource)
+        ]
+
+    def compact(self) -> None:
+        """Forget the history: any older version is gone."""
+        self._oldest = self._version
+        self._history.clear()
+
+    def end_watches(self, why: ApiError | None = None) -> None:
+        """End every watch, in the ordinary way or with an error."""
+        for watch in list(self._watches):
+            if why is None:
+                watch.end.callback(None)
+            else:
+                watch.end.errback(why)
+
+    def bookmark(self) -> None:
+        """Tell every watch of the present version."""
+        for watch in list(self._watches):
+            body = {"metadata": {"resourceVersion": str(self._version)}}
+            watch.on_event(WatchEvent(type="BOOKMARK", object=body))
+
+    # --------------------------------------------------------------------------------------------
+
+    async def _arrive(self, verb: str, resource: Resource, name: str) -> None:
+        self.requests.append((verb, resource.plural, name))
+        seconds = self._latency()
+        if seconds:
+            await deferLater(self._clock, seconds)
+        error = self.fault(verb, resource, name)
+        if error is not None:
+            raise error
+
+    def _found(self, resource: Resource, namespace: str, name: str) -> Json:
+        try:
+            return self._objects[(str(resource), namespace, name)]
+        except KeyError:
+            raise NotFound(f"{resource} {namespace}/{name}") from None
+
+    def _locked(self, resource: Resource, body: Json) -> Json:
+        metadata = body["metadata"]
+        old = self._found(resource, metadata["namespace"], metadata["name"])
+        if not metadata.get("resourceVersion"):
+            raise Invalid(f"update {resource}: metadata.resourceVersion")
+        for field in ("resourceVersion", "uid"):
+            if metadata.get(field, old["metadata"][field]) != old["metadata"][field]:
+                raise Conflict(f"update {resource} {metadata['name']}: the object changed")
+        return old
+
+    def _store(self, resource: Resource, old: Json | None, new: Json) -> Json:
+        if old is not None:
+            new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+            if new == old:
+                return copy.deepcopy(old)  # a write that changes nothing makes no version
+        metadata = new["metadata"]
+        if "deletionTimestamp" in metadata and not _finalizers(new):
+            assert old is not None
+            return self._remove(resource, old)
+        self._version += 1
+        metadata["resourceVersion"] = str(self._version)
+        self._objects[(str(resource), metadata["namespace"], metadata["name"])] = new
+        self._publish(str(resource), old, new)
+        return copy.deepcopy(new)
+
+    def _remove(self, resource: Resource, old: Json) -> Json:
+        self._version += 1
+        metadata = old["metadata"]
+        del self._objects[(str(resource), metadata["namespace"], metadata["name"])]
+        self._publish(str(resource), old, None)
+        return copy.deepcopy(old)
+
+    def _publish(self, plural: str, before: Json | None, after: Json | None) -> None:
+        change = _Change(version=self._version, resource=plural, before=before, after=after)
+        self._history.append(change)
+        for watch in list(self._watches):
+            # Later, as over a network: never inside the write that caused it.
+            self._clock.callLater(self._latency(), self._send_live, watch, change)
+
+    def _send_live(self, watch: _Watch, change: _Change) -> None:
+        if watch in self._watches:
+            self._send(watch, change)
+
+    @staticmethod
+    def _send(watch: _Watch, change: _Change) -> None:
+        if watch.resource != change.resource:
+            return
+        before = change.before is not None and _matches(
+            change.before, watch.namespace, watch.selector
+        )
+        after = change.after is not None and _matches(change.after, watch.namespace, watch.selector)
+        if after:
+            event = WatchEvent(
+                type="MODIFIED" if before else "ADDED", object=copy.deepcopy(change.after or {})
+            )
+        elif before:
+            # The object as it was, with the version of what took it out of sight.
+            body = _merged(
+                change.before or {}, {"metadata": {"resourceVersion": str(change.version)}}
+            )
+            event = WatchEvent(type="DELETED", object=body)
+        else:
+            return
+        watch.on_event(event)
+
+
+def _finalizers(body: Json) -> list[str]:
+    return body["metadata"].get("finalizers") or []
+
+
+def _matches(body: Json, namespace: str, selector: str) -> bool:
+    labels = body["metadata"].get("labels") or {}
+    if namespace and body["metadata"]["namespace"] != namespace:
+        return False
+    if not selector:
+        return True
+    if selector.startswith("!"):
+        return selector[1:] not in labels
+    name, equals, value = selector.partition("=")
+    return labels.get(name) == value if equals else name in labels
+
+
+def _merged(old: Json, change: dict[str, Any]) -> Json:
+    """RFC 7396: null removes."""
+    new = copy.deepcopy(old)
+    for name, value in change.items():
+        if value is None:
+            new.pop(name, None)
+        elif isinstance(value, dict) and isinstance(new.get(name), dict):
+            new[name] = _merged(new[name], value)
+        else:
+            new[name] = copy.deepcopy(value)
+    return new

@@ -1,0 +1,84 @@
+"""A small real implementation of the image seam: makes names, remembers what is served."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from mic.errors import BuildInvalid, NotReady
+from mic.kube.images import GeneratedImage, ImageRequest
+
+BASE_URL = "http://images.example/"
+
+
+class StubImages:
+    """Serves an image per request. ``b"garbage"`` is no NMState; ``usable`` says which base
+    images there are."""
+
+    host_architecture = "x86_64"
+
+    def __init__(
+        self, clock: IReactorTime | None = None, *, latency: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        self._clock = clock
+        self._latency = latency
+        self._serial = 0
+        self._callbacks: list[Callable[[], None]] = []
+        self.served: dict[str, ImageRequest] = {}
+        self.builds = 0
+        self.usable: set[tuple[str, str]] = {("iso", "x86_64"), ("initrd", "x86_64")}
+        self.not_ready = ""
+        self.building: Callable[[ImageRequest], None] = lambda request: None
+        """Called at the start of each build."""
+
+    def supports_architecture(self, architecture: str, stream: str) -> bool:
+        return ("iso", architecture) in self.usable and ("initrd", architecture) in self.usable
+
+    def supports_format(self, format: str, architecture: str, stream: str) -> bool:
+        return (format, architecture) in self.usable
+
+    async def build(self, request: ImageRequest) -> GeneratedImage:
+        self.builds += 1
+        self.building(request)
+        if self._clock is not None:
+            await deferLater(self._clock, self._latency())
+        if self.not_ready:
+            raise NotReady(self.not_ready)
+        if request.nmstate is not None and b"garbage" in request.nmstate:
+            raise BuildInvalid("line 1: that is no NMState")
+        url = next((url for url, other in self.served.items() if other == request), "")
+        if not url:
+            self._serial += 1
+            name = hashlib.sha256(str(self._serial).encode()).hexdigest()[:32]
+            url = f"{BASE_URL}{name}.{'iso' if request.format == 'iso' else 'initramfs'}"
+            self.served[url] = request
+        if request.format == "iso":
+            return GeneratedImage(image_url=url)
+        return GeneratedImage(
+            image_url=url,
+            kernel_url=f"{BASE_URL}kernel",
+            extra_kernel_params="coreos.live.rootfs_url=http://images.example/rootfs",
+        )
+
+    def discard(self, namespace: str, name: str, *, keep_url: str = "") -> None:
+        for url, request in list(self.served.items()):
+            if (request.namespace, request.name) == (namespace, name) and url != keep_url:
+                del self.served[url]
+
+    def serves(self, url: str) -> bool:
+        return url in self.served
+
+    def missing(self) -> list[str]:
+        return [] if self.usable else ["there is no base image"]
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+
+    def change(self, usable: set[tuple[str, str]]) -> None:
+        """Base images come and go."""
+        self.usable = usable
+        for callback in self._callbacks:
+            callback()
