@@ -27,6 +27,8 @@ mic COMMAND -h tells the flags of a command. README.md tells the environment var
 
 def serve(program: str, mode: Mode, arguments: Sequence[str]) -> int:
     """Run a mode in the foreground until a signal ends it; the process's exit status."""
+    # As it was given: Twisted takes systemd's sockets out of it when it is imported.
+    environment = dict(os.environ)
     from mic.run import parse_or_exit, run
 
     flags = parse_or_exit(program, arguments, flags_of(mode))
@@ -36,8 +38,8 @@ def serve(program: str, mode: Mode, arguments: Sequence[str]) -> int:
     from mic.systemd import Systemd
 
     try:
-        settings = load(mode, os.environ, flags)
-        service = Mic(settings, reactor, systemd=Systemd(os.environ, os.getpid()))
+        settings = load(mode, environment, flags)
+        service = Mic(settings, reactor, systemd=Systemd(environment, os.getpid()))
     except ConfigError as error:
         sys.stderr.write(reason(error) + "\n")
         return 1

@@ -231,10 +231,11 @@ class Mic(Service):
             if port is not None:
                 await maybeDeferred(port.stopListening)
         for channel in list(self.site.channels):
-            if not channel.requests:
+            if not channel.requests and not channel.fresh:
                 channel.loseConnection()
         if self.site.channels:
-            # A moment for small answers under way; downloads are resumed by range.
+            # A moment for first requests and small answers under way; downloads are resumed by
+            # range.
             await deferLater(self._reactor, _LAST_WORDS)
         for channel in list(self.site.channels):
             channel.abortConnection()

@@ -53,6 +53,9 @@ class ImageChannel(HTTPChannel):
 
     site: ChannelSet
     transport: ITCPTransport
+    fresh = True
+    """Whether its first request is still to come: its client connected to ask for something."""
+
     _deadline: IDelayedCall | None = None
     _stalled: IDelayedCall | None = None
     _refused = False
@@ -87,6 +90,7 @@ class ImageChannel(HTTPChannel):
         if self._refused:
             return
         self._deadline = _cancel(self._deadline)
+        self.fresh = False
         super().allContentReceived()
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:

@@ -321,7 +321,8 @@ def test_a_plain_run_tells_how_it_is_used(engine: Engine, image: str) -> None:
 def test_there_is_no_compiler_and_nothing_of_the_packaging_left(engine: Engine, image: str) -> None:
     look = (
         "for name in cc gcc c++ g++ make pip pip3; do command -v $name; done;"
-        "find /opt/mic -name pip -o -name setuptools; find /var/lib/apt/lists /var/cache/apt -type f;"
+        "find /opt/mic -name pip -o -name setuptools;"
+        "find /var/lib/apt/lists /var/cache/apt -type f;"
         "ls -d /var/log/apt /var/log/dpkg.log /src /wheel /tools /names 2> /dev/null; true"
     )
     assert _once(engine, image, "sh", "-c", look) == ""
