@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import time
@@ -20,7 +21,7 @@ from mic.build import Builder
 from mic.config import METRICS_ADDRESS, Mode, Settings
 from mic.errors import ConfigError
 from mic.images import Images
-from mic.nmstate.backends import Conversion
+from mic.nmstate.conversion import Conversion
 from mic.static import StaticHosts
 from mic.systemd import Systemd
 from mic.threads import Threads
@@ -259,5 +260,6 @@ def _raise_descriptor_limit() -> None:
 def _shown(address: Any) -> str:
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if host is None:
-        return str(getattr(address, "name", address))
+        # The path of a unix socket comes as bytes.
+        return os.fsdecode(getattr(address, "name", None) or str(address))
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

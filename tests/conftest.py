@@ -30,10 +30,16 @@ def _modules_are_not_garbage() -> None:
     gc.freeze()
 
 
+@pytest.fixture
+def logged_failures() -> list[LogEvent]:
+    """What is logged with a traceback; a test that means it looks and clears the list."""
+    return []
+
+
 @pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:
+def _nothing_left_behind(logged_failures: list[LogEvent]) -> Iterator[None]:
     """Fail a test that leaves delayed calls, logged failures or dropped failing Deferreds."""
-    failures: list[LogEvent] = []
+    failures = logged_failures
 
     def observe(event: LogEvent) -> None:
         if event.get("log_level") is LogLevel.critical:

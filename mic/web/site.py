@@ -283,7 +283,9 @@ def _plain(request: ImageRequest, code: int, text: bytes) -> int:
 
 def _client(request: ImageRequest) -> str:
     address: IAddress | None = request.getClientAddress()
-    return str(getattr(address, "host", None) or getattr(address, "name", None) or "local socket")
+    name = str(getattr(address, "host", None) or getattr(address, "name", None) or "local socket")
+    # What an IPv4 client is to a socket of both families.
+    return name.removeprefix("::ffff:")
 
 
 def _content_range(part: ByteRange, size: int) -> bytes:

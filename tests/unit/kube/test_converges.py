@@ -59,7 +59,9 @@ class Watched(MemoryKubernetes):
             self.documents[metadata["name"], metadata["resourceVersion"]] = document
         elif old is not None and stored.get("status") != old.get("status"):
             if not self._is_right(stored):
-                self.wrong.append(stored)  # raising here would be a failed request to the controller
+                self.wrong.append(
+                    stored
+                )  # raising here would be a failed request to the controller
         return stored
 
     def _is_right(self, image: Json) -> bool:
