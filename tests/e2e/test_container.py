@@ -70,8 +70,11 @@ class Engine:
         with cache.locked("containers"):
             if not self._has(name):
                 self._build(base, name)
-                for other in self.podman("images", "-q", "--filter", "dangling=true").split():
-                    self.podman("rmi", "--force", other, check=False)
+                # Those of other states of the checkout would fill the disk; not one in use.
+                for wanted in ("dangling=true", "reference=localhost/mic-e2e"):
+                    found = ("images", "--quiet", "--no-trunc", "--filter", wanted)
+                    for other in set(self.podman(*found).split()) - {self._identity(name)}:
+                        self.podman("rmi", other, check=False)
         return name
 
     def _build(self, base: str, name: str) -> None:
@@ -101,7 +104,10 @@ class Engine:
         return name
 
     def _has(self, name: str) -> bool:
-        return bool(self.podman("images", "-q", name))
+        return bool(self._identity(name))
+
+    def _identity(self, name: str) -> str:
+        return self.podman("images", "--quiet", "--no-trunc", name).strip()
 
 
 def _digest_of_sources(base: str) -> str:
