@@ -68,6 +68,9 @@ class ImageChannel(HTTPChannel):
 
     site: ChannelSet
     transport: ITCPTransport
+    fresh = True
+    """Whether its first request is still to come: its client connected to ask for something."""
+
     _deadline: IDelayedCall | None = None
     _stalled: IDelayedCall | None = None
     _progress = 0
@@ -112,6 +115,7 @@ class ImageChannel(HTTPChannel):
         if self._refused:
             return
         self._deadline = _cancel(self._deadline)
+        self.fresh = False
         super().allContentReceived()
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
