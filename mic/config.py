@@ -30,6 +30,8 @@ from mic.nmstate import backends
 PULL_SECRET_FILE = "/run/secrets/pull-secret"  # noqa: S105
 """Where the pull secret is when ``IRONIC_AGENT_PULL_SECRET`` is empty."""
 
+_PULL_SECRET_CREDENTIAL = "pull-secret"  # noqa: S105
+
 IMAGES_ADDRESS = "-images-bind-addr"
 METRICS_ADDRESS = "-metrics-addr"
 
@@ -77,7 +79,10 @@ VARIABLES = (
     Variable(name="IRONIC_INSPECTOR_BASE_URL", meaning="URL(s) of the inspector, likewise"),
     Variable(
         name="IRONIC_AGENT_PULL_SECRET",
-        meaning=f"auth.json, plain or base64; empty: the file {PULL_SECRET_FILE}",
+        meaning=(
+            "auth.json, plain or base64; empty: systemd's credential "
+            f"{_PULL_SECRET_CREDENTIAL}, or else the file {PULL_SECRET_FILE}"
+        ),
     ),
     Variable(
         name="IRONIC_AGENT_VLAN_INTERFACES",
@@ -239,6 +244,7 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
             no_proxy=reader.text("NO_PROXY"),
             ntp_servers=reader.ntp_servers("ADDITIONAL_NTP_SERVERS"),
         ),
+        pull_secret_file=_pull_secret_file(environment),
         registries_conf=reader.text("REGISTRIES_CONF_PATH"),
         ca_bundle=reader.text("CA_BUNDLE"),
         ironic_ca_bundle=reader.text("IRONIC_CA_BUNDLE"),
@@ -316,6 +322,8 @@ def check_base(variable: str, kind: Kind, path: str) -> None:
     """
     try:
         with peek(path) as source:
+            if not source.size:
+                raise ConfigError([f"{variable}: base image {path} is empty"])
             if kind is Kind.ISO:
                 embed_area(Iso(source), source)
             elif not source.size:
@@ -492,6 +500,13 @@ def _pem(name: str, path: str) -> bytes:
     if path and b"-----BEGIN " not in data:
         raise ConfigError([f"{name}: {path} holds no PEM certificate"])
     return data
+
+
+def _pull_secret_file(environment: Mapping[str, str]) -> str:
+    """The credential of a systemd unit (systemd.exec(5), LoadCredential=), if there is one."""
+    directory = environment.get("CREDENTIALS_DIRECTORY", "")
+    credential = os.path.join(directory, _PULL_SECRET_CREDENTIAL)
+    return credential if directory and os.path.exists(credential) else PULL_SECRET_FILE
 
 
 def _pull_secret(settings: AgentSettings) -> bytes:

@@ -8,8 +8,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from twisted.internet import reactor
-
 from mic.config import Flag, Mode, load
 from mic.errors import ConfigError
 from mic.image.cpio import archive
@@ -48,10 +46,12 @@ routes:
 
 def main(arguments: Sequence[str]) -> int:
     """Write sample files, serve them on loopback, and say what to try."""
+    from twisted.internet import reactor
+
     flags = parse_or_exit("mic demo", arguments, _FLAGS)
-    directory = flags["dir"] or tempfile.mkdtemp(prefix="mic-demo-")
     bind = flags["images-bind-addr"]
     try:
+        directory = flags["dir"] or tempfile.mkdtemp(prefix="mic-demo-")
         write_samples(directory)
         environment = {
             "DEPLOY_ISO": os.path.join(directory, "coreos.iso"),
@@ -67,12 +67,18 @@ def main(arguments: Sequence[str]) -> int:
         }
         service = Mic(load(Mode.STATIC, environment, given), reactor)
     except OSError as error:
-        sys.stderr.write(f"mic: cannot start: -dir: {error.filename}: {error.strerror}\n")
+        where = error.filename or flags["dir"]
+        sys.stderr.write(f"mic: cannot start: -dir: {where}: {error.strerror}\n")
         return 1
     except ConfigError as error:
         sys.stderr.write(reason(error) + "\n")
         return 1
-    service.ready.addCallback(lambda _: sys.stdout.write(_text(directory, url)))
+
+    def served_url() -> str:
+        # Port 0 is any free one.
+        return f"{url.removesuffix(':0')}:{service.address.port}" if url.endswith(":0") else url
+
+    service.ready.addCallback(lambda _: sys.stdout.write(_text(directory, served_url())))
     service.ready.addCallback(lambda _: sys.stdout.flush())
     return run(service)
 

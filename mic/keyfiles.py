@@ -14,7 +14,8 @@ from twisted.internet.task import react
 from mic.config import Flag
 from mic.errors import ConfigError, MicError
 from mic.nmstate import Keyfile, NMStateInvalid, to_yaml
-from mic.nmstate.backends import VARIABLE, Conversion, chosen
+from mic.nmstate.backends import VARIABLE, chosen
+from mic.nmstate.conversion import Conversion
 from mic.run import parse_or_exit
 from mic.threads import Threads
 

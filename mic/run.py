@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 from collections.abc import Sequence
 
 from twisted.application.service import IService
-from twisted.internet import reactor
 
 from mic import log
 from mic.config import Flag
+
+# What Go takes for a boolean; a switch that was meant to be on must not be off in silence.
+_SWITCH = {"1": "true", "t": "true", "true": "true", "0": "false", "f": "false", "false": "false"}
 
 
 class UsageError(Exception):
@@ -45,8 +48,10 @@ def parse_flags(
             if name in ("h", "help"):
                 raise HelpWanted
             raise UsageError(f"flag provided but not defined: -{name}")
-        if not equals and name in switches:
-            value = "true"
+        if name in switches:
+            value = "true" if not equals else _SWITCH.get(value.lower(), "")
+            if not value:
+                raise UsageError(f"invalid boolean value for -{name}: write true or false")
         elif not equals:
             if not rest:
                 raise UsageError(f"flag needs an argument: -{name}")
@@ -91,6 +96,10 @@ def parse_or_exit(
 
 def run(service: object) -> int:
     """Run ``service`` until a signal ends it, logging to stderr; the process's exit status."""
+    from twisted.internet import reactor
+
+    # Where it hung, when systemd's watchdog or a person sends SIGABRT.
+    faulthandler.enable()
     log.begin()
     running = IService(service)
     try:

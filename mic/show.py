@@ -10,7 +10,6 @@ from typing import Any, cast
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import treq
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IReactorFromThreads
@@ -31,8 +30,9 @@ _FLAGS = (
     Flag(name="json", default="false", meaning="print the Ignition config as it is", switch=True),
     Flag(name="insecure", default="false", meaning="do not verify TLS", switch=True),
 )
-_threads = cast(IReactorFromThreads, reactor)
 _BLOCK = 64 * 1024
+# With gzip's only method behind the magic: the two bytes alone are everywhere in an initramfs.
+_DEFLATED = GZIP_MAGIC + b"\x08"
 _TIMEOUT = 30.0
 _TAILS = (512 * 1024, 4 * 1024 * 1024, 32 * 1024 * 1024)
 
@@ -84,8 +84,11 @@ def read_image(source: Source) -> tuple[bytes, str | None]:
     """
     try:
         iso = Iso(source)
-    except IsoError:
-        return _appended_config(source), None
+    except IsoError as error:
+        config = _appended_config(source)
+        if config is None:
+            raise ShowError(f"{error}; nor is it an initramfs with a config appended") from None
+        return config, None
     area = embed_area(iso, source)
     config = embedded_config(source, area)
     if config is None:
@@ -94,60 +97,80 @@ def read_image(source: Source) -> tuple[bytes, str | None]:
     return config, arguments.text if arguments else None
 
 
-def _appended_config(source: Source) -> bytes:
+def _appended_config(source: Source) -> bytes | None:
     """The config in the archive at the end of an initramfs, looked for backwards."""
     for size in _TAILS:
         start = max(source.size - size, 0)
         tail = source.read(start, source.size - start)
         position = len(tail)
-        while (position := tail.rfind(GZIP_MAGIC, 0, position)) >= 0:
+        while (position := tail.rfind(_DEFLATED, 0, position)) >= 0:
             try:
                 return config_of(tail[position:])
             except ArchiveError:
                 continue
         if start == 0:
             break
-    raise ShowError("neither an ISO image nor an initramfs with a config appended")
+    return None
 
 
 def describe(config: bytes, kernel: str | None, *, secrets: bool) -> Iterator[str]:
     """Lines that tell people what an Ignition config does; raises `ShowError` if it is none."""
     try:
         value: dict[str, Any] = json.loads(config)
-        version = value["ignition"]["version"]
-    except (ValueError, KeyError, TypeError):
+        version = _printable(value["ignition"]["version"])
+        lines = list(_described(value, kernel, str if secrets else mask, secrets=secrets))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise ShowError("the archive holds no Ignition config") from None
-    hide: Callable[[str], str] = str if secrets else mask
     yield f"Ignition {version}, {len(config)} bytes\n"
+    yield from lines
+
+
+def _described(
+    value: dict[str, Any], kernel: str | None, hide: Callable[[str], str], *, secrets: bool
+) -> Iterator[str]:
     if kernel is not None:
-        yield f"kernel arguments: {kernel}\n"
+        yield f"kernel arguments: {_printable(hide(kernel))}\n"
     for user in value.get("passwd", {}).get("users", []):
-        yield f"\nuser {user['name']}\n"
-        yield from (f"    {hide(key)}\n" for key in user.get("sshAuthorizedKeys", []))
+        yield f"\nuser {_printable(user['name'])}\n"
+        for key in user.get("sshAuthorizedKeys", []):
+            yield from _indented(hide(key))
     for file in value.get("storage", {}).get("files", []):
         sources = [file["contents"]] if "contents" in file else file.get("append", [])
         appended = "" if "contents" in file else " (appended)"
         content = b"".join(_data(each.get("source", "")) for each in sources)
-        yield f"\nfile {file['path']} {file.get('mode', 0):04o}, {len(content)} bytes{appended}\n"
-        if file["path"].endswith("authfile.json") and not secrets:
+        path, mode = _printable(file["path"]), file.get("mode") or 0
+        yield f"\nfile {path} {mode:04o}, {len(content)} bytes{appended}\n"
+        if path.endswith("authfile.json") and not secrets:
             yield "    (secret)\n"
         else:
             yield from _indented(hide(content.decode("utf-8", "replace")))
     for unit in value.get("systemd", {}).get("units", []):
-        yield f"\nunit {unit['name']}{', enabled' if unit.get('enabled') else ''}\n"
-        yield from _indented(hide(unit.get("contents", "")))
+        yield f"\nunit {_printable(unit['name'])}{', enabled' if unit.get('enabled') else ''}\n"
+        yield from _indented(hide(unit.get("contents") or ""))
 
 
 def mask(text: str) -> str:
-    """``text`` without passwords in URLs, keyfile secrets and private keys."""
-    text = re.sub(r"(://)[^/@\s\"']*@", r"\1***@", text)
-    keys = r"(?:[\w.-]*password|psk|pin|secret|[\w-]*mka-cak|wep-key\d|password-raw)"
+    """``text`` without passwords in URLs, keyfile secrets and private keys.
+
+    Rather too much than too little: people paste this into tickets.
+    """
+    # Up to the last @ of the word: a password may hold any character but white space.
+    text = re.sub(r"(://)\S*@", r"\1***@", text)
+    keys = r"(?:[\w.-]*password|[\w-]*psk|pin|secret|[\w-]*mka-cak|wep-key\d|password-raw"
+    keys += r"|private-key|preshared-key)"
     text = re.sub(rf"(?mi)^(\s*{keys}\s*=\s*).+$", r"\1***", text)
     return re.sub(r"(?s)(-----BEGIN [^-]*PRIVATE KEY-----).*?(-----END)", r"\1***\2", text)
 
 
 def _indented(text: str) -> Iterator[str]:
-    return (f"    {line}\n" for line in text.splitlines())
+    return (f"    {_printable(line)}\n" for line in text.splitlines())
+
+
+def _printable(text: str) -> str:
+    """``text`` as it may go to a terminal, which an image must not command."""
+    if not isinstance(text, str):
+        raise TypeError(text)
+    return "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in text)
 
 
 def _data(url: str) -> bytes:
@@ -165,7 +188,8 @@ def _data(url: str) -> bytes:
 class _Remote:
     """A URL as a source: read in a thread, by ranges of whole blocks, each fetched once."""
 
-    def __init__(self, client: Any, url: str) -> None:
+    def __init__(self, reactor: IReactorFromThreads, client: Any, url: str) -> None:
+        self._reactor = reactor
         self._client = client
         self._url = url
         self._blocks: dict[int, bytes] = {}
@@ -210,7 +234,7 @@ class _Remote:
             return data
 
         try:
-            return blockingCallFromThread(_threads, lambda: Deferred.fromCoroutine(ask()))
+            return blockingCallFromThread(self._reactor, lambda: Deferred.fromCoroutine(ask()))
         except MicError:
             raise
         except (ConnectError, DNSLookupError) as error:
@@ -223,11 +247,15 @@ class _Remote:
 
 def _from_url(url: str, printed: Callable[[Source], str], *, verify: bool) -> str:
     """Run ``printed`` in a thread over a URL, and the reactor meanwhile."""
-    client = treq.client.HTTPClient(_agent(verify=verify))
+    from twisted.internet import reactor
+
+    client = treq.client.HTTPClient(_agent(reactor, verify=verify))
     outcome: list[str | Failure] = []
 
     def start() -> None:
-        done = deferToThread(lambda: printed(_Remote(client, url)))
+        done = deferToThread(
+            lambda: printed(_Remote(cast(IReactorFromThreads, reactor), client, url))
+        )
         done.addBoth(outcome.append)
         done.addBoth(lambda _: reactor.stop())
 
@@ -239,7 +267,7 @@ def _from_url(url: str, printed: Callable[[Source], str], *, verify: bool) -> st
     return str(result)
 
 
-def _agent(*, verify: bool) -> Any:
+def _agent(reactor: Any, *, verify: bool) -> Any:
     from twisted.internet.ssl import CertificateOptions
     from twisted.web.client import Agent, HTTPConnectionPool
     from twisted.web.iweb import IPolicyForHTTPS

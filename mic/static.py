@@ -102,19 +102,20 @@ class StaticHosts:
     async def _refresh(self) -> None:
         try:
             found = await self._threads.run(_read_directory, self._directory)
-            agent = await self._builder.agent()
         except OSError as error:
             # The directory is away: keep what we have.
             self._complain("", f"-nmstate-dir: {self._directory}: {error.strerror}")
             return
+        for name in self._hosts.keys() - found.keys():
+            self._forget(name)
+        try:
+            agent = await self._builder.agent()
         except MicError as error:
-            self._complain("", str(error))
+            self._complain("", f"{error}; no host is built until that is mended")
             return
         self._complain("", "")
         everything = agent != self._agent
         self._agent = agent
-        for name in self._hosts.keys() - found.keys():
-            self._forget(name)
         todo = [
             name
             for name, file in sorted(found.items())
@@ -134,6 +135,12 @@ class StaticHosts:
 
     async def _build(self, name: str, file: HostFile, agent: Agent) -> None:
         """Build and publish one host; whatever goes wrong concerns this host alone."""
+        try:
+            await self._try_to_build(name, file, agent)
+        except Exception:
+            self._log.failure("{path}: cannot be built", path=file.path)
+
+    async def _try_to_build(self, name: str, file: HostFile, agent: Agent) -> None:
         if file.problem:
             self._complain(name, f"{file.path}: {file.problem}{self._kept(name)}")
             return
@@ -143,9 +150,6 @@ class StaticHosts:
             if isinstance(error, NotReady):
                 self._again.add(name)
             self._complain(name, f"{file.path}: {error}{self._kept(name)}")
-            return
-        except Exception:
-            self._log.failure("{path}: cannot be built", path=file.path)
             return
         complaints = [file.note] if file.note else []
         for kind in (Kind.ISO, Kind.INITRAMFS):
@@ -172,6 +176,7 @@ class StaticHosts:
 
     def _forget(self, name: str) -> None:
         self._complain(name, "")
+        del self._hosts[name]
         for kind in (Kind.ISO, Kind.INITRAMFS):
             self._images.discard(f"{name}.{kind.value}")
         self._log.info("{name}: its file is gone, and so are its images", name=name)
@@ -210,9 +215,10 @@ def _read_directory(directory: str) -> dict[str, HostFile]:
             if file is None:
                 continue
             if name in hosts:
-                first = os.path.basename(hosts[name].path)
-                note = f"{file_name} names the same host as {first} and is ignored"
-                hosts[name] = replace(hosts[name], note=note)
+                first = hosts[name]
+                note = f"{file_name} names the same host and is ignored"
+                note = f"{first.note}; {note}" if first.note else note
+                hosts[name] = replace(first, note=note)
             else:
                 hosts[name] = file
     return hosts

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kubeserver import KubeServer
 from twisted.internet import reactor
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
@@ -30,10 +31,16 @@ def _modules_are_not_garbage() -> None:
     gc.freeze()
 
 
+@pytest.fixture
+def logged_failures() -> list[LogEvent]:
+    """What is logged with a traceback; a test that means it looks and clears the list."""
+    return []
+
+
 @pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:
+def _nothing_left_behind(logged_failures: list[LogEvent]) -> Iterator[None]:
     """Fail a test that leaves delayed calls, logged failures or dropped failing Deferreds."""
-    failures: list[LogEvent] = []
+    failures = logged_failures
 
     def observe(event: LogEvent) -> None:
         if event.get("log_level") is LogLevel.critical:
@@ -47,3 +54,15 @@ def _nothing_left_behind() -> Iterator[None]:
     left = [call for call in reactor.getDelayedCalls() if call not in before]  # type: ignore[attr-defined]
     assert not left, f"delayed calls left behind: {left}"
     assert not failures, f"failures logged: {[event.get('log_format') for event in failures]}"
+
+
+@pytest.fixture(scope="session")
+def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeServer]:
+    """A real API server with our manifests applied; skips where there is none."""
+    server = KubeServer(tmp_path_factory.mktemp("kube"))
+    try:
+        server.start()
+        server.install()
+        yield server
+    finally:
+        server.stop()

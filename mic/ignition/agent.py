@@ -76,6 +76,5 @@ def with_port(url: str, port: int) -> str:
 
 def _continue(url: str) -> str:
     parts = urlsplit(url)
-    if parts.path.endswith(_CONTINUE):
-        return url
-    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + _CONTINUE))
+    path = parts.path.rstrip("/").removesuffix(_CONTINUE)
+    return urlunsplit(parts._replace(path=path + _CONTINUE))

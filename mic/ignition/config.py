@@ -49,17 +49,23 @@ def config(agent: Agent, host: Host) -> bytes:
         "systemd": {"units": [{"name": NAME, "enabled": True, "contents": unit}]},
     }
     if agent.ssh_keys:
-        keys = list(agent.ssh_keys)
+        # Each once: Ignition refuses a config with "duplicate entry defined", and no host boots.
+        keys = list(dict.fromkeys(agent.ssh_keys))
         value["passwd"] = {"users": [{"name": "core", "sshAuthorizedKeys": keys}]}
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _files(agent: Agent, host: Host) -> list[dict[str, Any]]:
     files = [_file(AGENT_CONF, 0o644, _agent_conf(agent, host), overwrite=False)]
-    for keyfile in host.keyfiles:
-        if "/" in keyfile.name or "\0" in keyfile.name:
+    names = [keyfile.name for keyfile in host.keyfiles]
+    for name in names:
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
             # NMState's profile-name is free text; here it would lead elsewhere.
-            raise BuildInvalid(f"a profile cannot be named {keyfile.name!r}: it is no file name")
+            raise BuildInvalid(f"a profile cannot be named {name!r}: it is no file name")
+        if names.count(name) > 1:
+            # Ignition refuses the whole config, on the host.
+            raise BuildInvalid(f"two profiles are named {name!r}")
+    for keyfile in host.keyfiles:
         path = f"/etc/NetworkManager/system-connections/{keyfile.name}"
         files.append(_file(path, 0o600, keyfile.content.encode(), overwrite=True))
     if agent.pull_secret:

@@ -143,7 +143,8 @@ def read(members: dict[str, Any], type_: InterfaceType, place: Path) -> Interfac
     found: dict[str, Any] = {}
     values: dict[str, Any] = {}
     try:
-        found = _BASE.members({key: item for key, item in members.items() if key not in own}, place)
+        rest = {key: item for key, item in members.items() if key not in own}
+        found = _BASE.members(rest, place, type_.members)
     except NMStateInvalid as refusal:
         problems += refusal.problems
     for key, item in own.items():

@@ -11,7 +11,9 @@ from mic.nmstate.problems import NMStateInvalid
 from mic.nmstate.tree import Plain, is_null, parsed, resolved_scalar
 
 _BACKEND: Final = "NetworkManager"
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_.+@/-]*", re.ASCII)
+_PLAIN: Final = re.compile(
+    r"[A-Za-z0-9_./][A-Za-z0-9_.+@/-]*|[A-Za-z](?:[A-Za-z0-9_.+@/-]|:(?=[A-Za-z0-9]))*", re.ASCII
+)
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 
 

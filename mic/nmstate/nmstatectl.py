@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone
+from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.interfaces import IReactorProcess, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -22,13 +22,15 @@ TIME_LIMIT = 20.0
 """Seconds a conversion may take; real documents take hundredths of one."""
 
 _OUTPUT_LIMIT = 4 * 1024 * 1024
+_MESSAGE_LIMIT = 4000
 
 
 async def keyfiles(reactor: Any, document: bytes) -> tuple[Keyfile, ...]:
     """The keyfiles nmstatectl makes of an NMState document.
 
     Raises `BuildInvalid` with nmstatectl's own message when it refuses the document, or when
-    there is no nmstatectl on this machine; `NotReady` when it takes too long.
+    there is no nmstatectl on this machine; `NotReady` when it takes too long, is killed (for want
+    of memory, mostly), or cannot be started.
     """
     program = shutil.which("nmstatectl")
     if program is None:
@@ -39,7 +41,11 @@ async def keyfiles(reactor: Any, document: bytes) -> tuple[Keyfile, ...]:
     # It reads standard input only under this name; "-" is a file to it.
     arguments = [program, "gc", "/dev/stdin"]
     process: IReactorProcess = reactor
-    process.spawnProcess(conversion, program, arguments, env={"LC_ALL": "C.UTF-8"})
+    try:
+        process.spawnProcess(conversion, program, arguments, env={"LC_ALL": "C.UTF-8"})
+    except OSError as error:
+        conversion.give_up()
+        raise NotReady(f"{program} cannot be run: {error.strerror}") from None
     output = await conversion.output
     return _parsed(output)
 
@@ -84,9 +90,16 @@ class _Conversion(ProcessProtocol):
             self.output.errback(self._failure)
         elif reason.check(ProcessDone):
             self.output.callback(bytes(self._out))
+        elif isinstance(reason.value, ProcessTerminated) and reason.value.signal is not None:
+            self.output.errback(NotReady(f"nmstatectl was ended by signal {reason.value.signal}"))
         else:
-            message = self._err.decode("utf-8", "replace").strip() or "nmstatectl failed"
-            self.output.errback(BuildInvalid(message))
+            # What went wrong is said last.
+            message = self._err.decode("utf-8", "replace").strip()[-_MESSAGE_LIMIT:]
+            self.output.errback(BuildInvalid(message or "nmstatectl failed"))
+
+    def give_up(self) -> None:
+        """There is no process."""
+        self._timeout.cancel()
 
     def _collect(self, buffer: bytearray, data: bytes) -> None:
         buffer += data
@@ -99,5 +112,8 @@ class _Conversion(ProcessProtocol):
         self._kill()
 
     def _kill(self) -> None:
-        if self.transport is not None and self.transport.pid is not None:
-            self.transport.signalProcess("KILL")
+        if self.transport is not None:
+            if self.transport.pid is not None:
+                self.transport.signalProcess("KILL")
+            # A child of its own may hold the pipes, and the end would come when that ends.
+            self.transport.loseConnection()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from mic.nmstate import addresses
@@ -181,14 +181,6 @@ def address(value: Any, path: Path) -> Address:
     raise problem(path, f"found {kind_of(value)}, expected an IPv4 or IPv6 address")
 
 
-def ipv6(value: Any, path: Path) -> Address:
-    """Read an IPv6 address."""
-    found = address(value, path)
-    if found.version != 6:
-        raise problem(path, f"found {found}, expected an IPv6 address")
-    return found
-
-
 def anything(value: Any, path: Path) -> Any:  # noqa: ARG001 - a Reader
     """Read a value of any form, which nothing looks at."""
     return value
@@ -274,8 +266,11 @@ class Struct(Generic[T]):
                 self._needed.append((field.name, keys[0]))
         self.keys = tuple(self._known)
 
-    def members(self, value: Any, path: Path) -> dict[str, Any]:
-        """Return what was read, by field name; raises `NMStateInvalid` with all problems."""
+    def members(self, value: Any, path: Path, others: Iterable[str] = ()) -> dict[str, Any]:
+        """Return what was read, by field name; raises `NMStateInvalid` with all problems.
+
+        ``others`` are members that somebody else reads.
+        """
         found: dict[str, Any] = {}
         problems = Collector()
         if isinstance(value, Twice):
@@ -284,7 +279,7 @@ class Struct(Generic[T]):
             known = self._known.get(key)
             if known is None:
                 if not self._open_ended:
-                    allowed = ", ".join(self.keys)
+                    allowed = ", ".join((*self.keys, *others))
                     problems.add(
                         problem(path / key, f"unknown member {shown(key)!r}, expected: {allowed}")
                     )

@@ -68,6 +68,9 @@ class ImageChannel(HTTPChannel):
 
     site: ChannelSet
     transport: ITCPTransport
+    fresh = True
+    """Whether its first request is still to come: its client connected to ask for something."""
+
     _deadline: IDelayedCall | None = None
     _stalled: IDelayedCall | None = None
     _progress = 0
@@ -112,6 +115,7 @@ class ImageChannel(HTTPChannel):
         if self._refused:
             return
         self._deadline = _cancel(self._deadline)
+        self.fresh = False
         super().allContentReceived()
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
@@ -238,4 +242,6 @@ def _cancel(call: IDelayedCall | None) -> IDelayedCall | None:
 
 
 def _name(peer: IAddress) -> str:
-    return str(getattr(peer, "host", None) or getattr(peer, "name", None) or "local socket")
+    name = str(getattr(peer, "host", None) or getattr(peer, "name", None) or "local socket")
+    # What an IPv4 client is to a socket of both families.
+    return name.removeprefix("::ffff:")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import email.utils
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum, auto
 
-# An entity tag (section 8.8.3), weak or strong. A list of them may not hold anything else.
-_TAG = re.compile(rb'[ \t]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?:,|$)')
+# An entity tag (section 8.8.3), weak or strong. A list of them may have empty elements
+# (section 5.6.1.2), but not hold anything else.
+_TAG = re.compile(rb'[ \t]*(?:(W/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*)?(?:,|\Z)')
 
 
 class Outcome(Enum):
@@ -87,7 +89,8 @@ def parse_date(text: bytes) -> int | None:
         if parsed is None or parsed[9] != 0:
             # Section 5.6.7: always GMT.
             return None
-        return email.utils.mktime_tz(parsed)
+        # Not `mktime_tz`: to that, the 40th of November is a day in December.
+        return int(datetime(*parsed[:6], tzinfo=UTC).timestamp())
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
 

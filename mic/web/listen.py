@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
@@ -89,6 +90,19 @@ async def listen(
         reason = error
     where = f"{bind.host}:{bind.port}" if isinstance(bind, Tcp) else bind.description
     raise ConfigError([f"{flag}: cannot listen on {where}: {reason}"])
+
+
+def adopt(reactor: Any, descriptor: int, factory: IProtocolFactory) -> IListeningPort:
+    """Take connections from a socket that somebody else has bound and listens on.
+
+    It stays theirs: when the port stops listening, new connections wait in the socket's backlog.
+    """
+    os.set_blocking(descriptor, False)
+    os.set_inheritable(descriptor, False)
+    with socket.socket(fileno=os.dup(descriptor)) as sock:
+        family = sock.family
+    port: IListeningPort = reactor.adoptStreamPort(descriptor, family, factory)
+    return port
 
 
 def _listen_on_tcp(reactor: Any, bind: Tcp, factory: IProtocolFactory) -> IListeningPort:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mic.ignition import Agent, Host, VlanInterfaces
-from mic.nmstate import Keyfile
+from mic.nmstate import Keyfile, keyfiles
 
 PULL_SECRET = b'{"auths": {"quay.io": {"auth": "dXNlcjpwYXNz"}}}'
 
@@ -16,25 +16,28 @@ MIIBKjCB3aADAgECAhQ+notarealcertificate%20but$text"with'everything\\
 AWKWARD = """http://us%40er:pa%24s$HOME${HOME}"q'uo\\te;`id`@proxy.example:3128"""
 """A proxy URL with what means something to systemd, to shells, to INI files and to URLs."""
 
-ETHERNET = Keyfile(
-    name="eth0.nmconnection",
-    content="""\
-[connection]
-id=eth0
-uuid=5ef1e2ba-1d1c-5b5c-9b1c-7f6a7c9f1a01
-type=ethernet
-interface-name=eth0
+NMSTATE = b"""\
+interfaces:
+- name: eth0
+  type: ethernet
+  state: up
+  ipv4:
+    enabled: true
+    dhcp: false
+    address:
+    - ip: 192.0.2.10
+      prefix-length: 24
+routes:
+  config:
+  - destination: 0.0.0.0/0
+    next-hop-address: 192.0.2.1
+    next-hop-interface: eth0
+"""
+"""A document that becomes one keyfile."""
 
-[ipv4]
-method=manual
-address1=192.0.2.10/24,192.0.2.1
+(ETHERNET,) = keyfiles(NMSTATE)
 
-[ipv6]
-method=disabled
-""",
-)
-
-VLAN = Keyfile(
+ODD_KEYFILE = Keyfile(
     name="odd name, 100%.nmconnection",
     content="""\
 [connection]
@@ -76,7 +79,7 @@ PLAIN_HOST = Host()
 NAMED_HOST = Host(name="worker-0")
 ODD_HOST = Host(
     name="odd 'name' of 100% \"$HOME\" \\n",
-    keyfiles=(ETHERNET, VLAN),
+    keyfiles=(ETHERNET, ODD_KEYFILE),
     network_data=True,
 )
 UNCONFIGURED_HOST = Host(name="worker-1.example.com", network_data=True)

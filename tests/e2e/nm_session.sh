@@ -76,17 +76,17 @@ cat >/run/dbus.conf <<CONF
 </busconfig>
 CONF
 dbus-daemon --config-file=/run/dbus.conf --fork --nopidfile
-NetworkManager --no-daemon --config=/run/nm.conf --config-dir=/run/none --log-level=INFO \
+NetworkManager --debug --config=/run/nm.conf --config-dir=/run/none --log-level=INFO \
     >/run/nm.log 2>&1 &
 manager=$!
 
 up() { # NetworkManager has a connection of its own for lo
-    nmcli -t -f NAME,STATE connection show --active 2>/dev/null | grep -v ^lo: | grep -c :activated$
+    nmcli --colors no -t -f NAME,STATE connection show --active 2>/dev/null | grep -v ^lo: | grep -c :activated$
 }
 tries=0
 while [ "$(up)" -lt "$4" ]; do
     tries=$((tries + 1))
-    [ $tries -lt 300 ] || break
+    [ $tries -lt 60 ] || break
     sleep 0.3
 done
 sleep 0.5
@@ -96,8 +96,8 @@ section() {
     shift
     "$@" 2>&1 || true
 }
-section active nmcli -t -f NAME,STATE connection show --active
-section profiles nmcli -t -f NAME,FILENAME connection show
+section active nmcli --colors no -t -f NAME,STATE connection show --active
+section profiles nmcli --colors no -t -f NAME,FILENAME connection show
 section links ip -json -details link show
 section addresses ip -json address show
 section routes4 ip -json route show table all

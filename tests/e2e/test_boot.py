@@ -18,6 +18,7 @@ import pytest
 from e2e import daemon, guest, parts
 from e2e.daemon import Daemon
 from e2e.guest import Media
+from e2e.hosts import ETHERNET, NMSTATE
 
 from mic.ignition import Agent, Host, config
 
@@ -32,7 +33,7 @@ _AGENT = Agent(
     ironic_urls=(_ENVIRONMENT["IRONIC_BASE_URL"],),
     http_proxy=_ENVIRONMENT["HTTP_PROXY"],
 )
-_CONFIG = config(_AGENT, Host(name=_HOST))
+_CONFIG = config(_AGENT, Host(name=_HOST, keyfiles=(ETHERNET,), network_data=True))
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def media() -> Media:
 def mic(media: Media, tmp_path: Path) -> Iterator[Daemon]:
     hosts = tmp_path / "hosts"
     hosts.mkdir()
-    (hosts / f"{_HOST}.yaml").touch()
+    (hosts / f"{_HOST}.yaml").write_bytes(NMSTATE)
     (hosts / "another.yaml").touch()
     with daemon.running(hosts, {"DEPLOY_ISO": str(media.iso), **_ENVIRONMENT}) as running:
         yield running

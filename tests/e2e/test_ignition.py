@@ -21,10 +21,10 @@ from e2e.hosts import (
     FULL_AGENT,
     NAMED_HOST,
     ODD_HOST,
+    ODD_KEYFILE,
     PEM,
     PLAIN_AGENT,
     PULL_SECRET,
-    VLAN,
 )
 
 from mic.ignition import config
@@ -88,7 +88,7 @@ def test_what_was_configured_is_where_the_contract_wants_it(
     assert content("etc/pki/ca-trust/source/anchors/ca.crt", 0o644) == PEM
     assert content("etc/containers/registries.conf", 0o644) == FULL_AGENT.registries_conf
     assert content(f"{_CONNECTIONS}/{ETHERNET.name}", 0o600) == ETHERNET.content.encode()
-    assert content(f"{_CONNECTIONS}/{VLAN.name}", 0o600) == VLAN.content.encode()
+    assert content(f"{_CONNECTIONS}/{ODD_KEYFILE.name}", 0o600) == ODD_KEYFILE.content.encode()
     assert len(list((tree / _CONNECTIONS).iterdir())) == 2
     assert content("etc/chrony.conf", 0o644) == (
         b"# without a newline at its end\nserver ntp1.example iburst\nserver 2001:db8::123 iburst\n"

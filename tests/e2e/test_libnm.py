@@ -22,7 +22,7 @@ KNOWN = {
     r"\[bond-port\] prio is no key": "since NetworkManager 1.44",
     "type '(ipvlan|hsr)' is not valid": "since NetworkManager 1.52 and 1.46",
     "(ovs-interface|macsec|vlan): setting required": "the document lacks the section",
-    "bridge.group-(address|forward-mask): ": "a reserved address or bit, which the document asks for",
+    "bridge.group-(address|forward-mask): ": "reserved values that the document asks for",
     "ipv4.addresses: this property cannot be empty": "routes without an address",
     "VF with index": "virtual functions without their number",
     "longer than 15|longlongname": "no name that Linux could have",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import nmstate_documents
-from e2e import nm
+from e2e import nm, nm_guest
 
 from mic.nmstate import keyfiles
 
@@ -47,3 +47,42 @@ def test_dhcp(tmp_path: Path) -> None:
         for route in found.json("routes4")
     )
     assert "nameserver 192.0.2.53" in found.sections["resolver"].splitlines()
+
+
+def test_bond_vlan_bridge_and_vrf(tmp_path: Path) -> None:
+    made = [
+        keyfile
+        for document in (nmstate_documents.BOND_VLAN, nmstate_documents.BRIDGE_VRF)
+        for keyfile in keyfiles(document)
+    ]
+    found = nm_guest.activate(made, tmp_path, ["eth0", "eth1", "eth2", "eth3"])
+    log = found.sections["log"]
+    assert found.active >= {keyfile.name.removesuffix(".nmconnection") for keyfile in made}, log
+
+    bond = found.link("bond0")
+    assert bond["linkinfo"]["info_data"]["mode"] == "active-backup"
+    assert bond["linkinfo"]["info_data"]["miimon"] == 100
+    assert bond["address"] == "02:00:00:00:00:99"
+    assert {found.link(name)["master"] for name in ("eth0", "eth1")} == {"bond0"}
+    assert found.link("bond0.30")["linkinfo"]["info_data"]["id"] == 30
+    assert found.addresses("bond0.30") == {"192.0.2.30/24"}
+
+    bridge = found.link("br0")["linkinfo"]["info_data"]
+    assert bridge["vlan_filtering"] == 1
+    assert bridge["ageing_time"] == 10000
+    assert bridge["forward_delay"] == 400
+    assert bridge["priority"] == 4096
+    port = found.link("eth2")
+    assert port["master"] == "br0"
+    assert port["linkinfo"]["info_slave_data"]["cost"] == 77
+    vlans = {item["ifname"]: item["vlans"] for item in found.json("vlans")}
+    assert {"vlan": 7, "flags": ["PVID", "Egress Untagged"]} in vlans["eth2"]
+    assert found.addresses("br0") == {"198.51.100.1/24"}
+
+    assert found.link("vrf0")["linkinfo"]["info_data"]["table"] == 300
+    assert found.link("eth3")["master"] == "vrf0"
+    assert found.addresses("eth3") == {"203.0.113.1/24"}
+    assert any(
+        (route["dst"], route.get("table")) == ("203.0.113.0/24", "300")
+        for route in found.json("routes4")
+    )

@@ -57,7 +57,7 @@ class Daemon:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=cwd,
-                env={**given, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+                env={**given, **environment},
             )
 
     @property

@@ -9,12 +9,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from functional.daemon import ROOT, Daemon, eventually
 from functional.impatient import LIMITS
 from functional.media import Server, make_hosts, make_media, tcp_client
 from functional.wire import Cut, Wire, request
+
+from mic.web.channel import Limits
 
 LATE = 10 * max(LIMITS.headers, LIMITS.idle, LIMITS.stall)
 
@@ -131,13 +134,9 @@ def test_a_request_now_and_then_keeps_a_connection(server: Server) -> None:
         request("/worker-0.iso"),
         request("/worker-0.iso", "Connection: close"),
         request("/worker-0.iso", version="1.0"),
-        request("/worker-0.iso") * 3,
         request("/worker-0.iso", "Range: bytes=0-65000") * 100,
-        request("/worker-0.iso", "Range: bytes=0-65000") * 20
-        + request("/worker-0.iso", "Range: bytes=0-65000", "Connection: close"),
-        request("/worker-0.iso", "Range: bytes=0-600000", "Connection: close"),
-        request("/worker-0.iso", "Range: bytes=0-600000", version="1.0"),
     ],
+    ids=["1.1", "close", "1.0", "pipelined"],
 )
 def test_who_does_not_take_an_answer_is_dropped(server: Server, sent: bytes) -> None:
     before = server.daemon.descriptors()
@@ -146,6 +145,20 @@ def test_who_does_not_take_an_answer_is_dropped(server: Server, sent: bytes) -> 
         wire.send(sent)
         eventually(lambda: server.daemon.descriptors() > before, "the connection is accepted")
         eventually(lambda: server.daemon.descriptors() <= before, "it is dropped", LATE)
+
+
+def test_who_does_not_take_the_end_of_a_last_answer_is_dropped(server: Server) -> None:
+    """Whatever part of it is still in mic when it closes: clients differ by a few KiB each."""
+    before = server.daemon.descriptors()
+    one = request("/worker-0.iso", "Range: bytes=0-39999")
+    last = request("/worker-0.iso", "Range: bytes=0-39999", "Connection: close")
+    with ExitStack() as stack:
+        for count in range(100):
+            wire = stack.enter_context(server.connect())
+            wire.take_little()
+            wire.send(one * count + last)
+        eventually(lambda: server.daemon.descriptors() > before, "they are accepted")
+        eventually(lambda: server.daemon.descriptors() <= before, "they are dropped", LATE)
 
 
 def test_who_takes_an_answer_slowly_gets_it_whole(server: Server) -> None:
@@ -193,3 +206,10 @@ def test_other_clients_do_not_notice(server: Server) -> None:
         stalled.ask("/worker-0.iso")
         other.ask("/worker-0.iso")
         assert other.answer().body == server.iso.data
+
+
+def test_the_limits_in_force_are_seconds_for_requests_and_minutes_for_answers() -> None:
+    limits = Limits()
+    assert 2 <= limits.headers <= 30
+    assert 60 <= limits.idle <= 600
+    assert 120 <= limits.stall <= 600

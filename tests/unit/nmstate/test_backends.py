@@ -13,7 +13,8 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from mic.errors import BuildInvalid, ConfigError
 from mic.nmstate import Keyfile, NMStateInvalid, keyfiles, to_yaml
-from mic.nmstate.backends import Backend, Conversion, chosen, differences
+from mic.nmstate.backends import Backend, chosen
+from mic.nmstate.conversion import Conversion, differences
 from mic.threads import Threads
 
 DOCUMENT = b"interfaces: [{name: d0, type: dummy, state: up}]"

@@ -84,6 +84,12 @@ def test_what_is_refused(document: str, told: str) -> None:
     assert told in refusal(document)
 
 
+def test_unknown_members_are_told_with_those_of_the_type() -> None:
+    told = refusal(interface("vlan: {}", kind="bond"))
+    assert "unknown member 'vlan'" in told
+    assert told.endswith("dispatch, link-aggregation")
+
+
 def test_all_problems_are_told_with_their_places() -> None:
     with pytest.raises(NMStateInvalid) as refused:
         keyfiles("interfaces: [{name: a, mtu: x}, {name: b, foo: 1}, {type: dummy}]\nroutes: 5")

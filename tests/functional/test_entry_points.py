@@ -1,0 +1,257 @@
+"""mic as installed: a wheel in a virtual environment, and every name it can be started by."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from functional.daemon import MIC, ROOT, Daemon, eventually
+from functional.media import Media, Server, make_hosts, tcp_client
+
+BIND = "127.0.0.1:0"
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of programs of an environment with mic in it, built from the checkout."""
+    directory = tmp_path_factory.mktemp("installed")
+    source = directory / "source"
+    source.mkdir()
+    for name in ("mic", "twisted"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    environment = directory / "environment"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    scripts = environment / "bin"
+    (packages,) = environment.glob("lib/python*/site-packages")
+    install = [scripts / "python", "-m", "pip", "install", "-q", "--no-deps", source]
+    done = subprocess.run(install, capture_output=True, text=True, check=False)
+    if done.returncode:
+        if os.environ.get("MIC_E2E_REQUIRED"):
+            pytest.fail(done.stderr)
+        pytest.skip(f"a wheel cannot be built here: {done.stderr.splitlines()[-1:]}")
+    # The libraries are those of the tests.
+    (packages / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return scripts
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Path:
+    return make_hosts(tmp_path / "hosts", "worker-0.yaml")
+
+
+@pytest.mark.parametrize(
+    ("command", "dashes"),
+    [
+        (["mic", "static"], "-"),
+        (["machine-image-customization-server"], "-"),
+        (["image-customization-server"], "--"),
+        (["twistd", "-n", "--pidfile=", "mic", "static"], "--"),
+    ],
+)
+def test_static_mode_by_every_name(
+    programs: Path, media: Media, hosts: Path, tmp_path: Path, command: list[str], dashes: str
+) -> None:
+    name, *rest = command
+    program = [str(programs / name)]
+    if name == "twistd":
+        program = [str(programs / "python"), "-c", "from twisted.scripts.twistd import run; run()"]
+    log = tmp_path / "log"
+    flags = [f"{dashes}images-bind-addr", BIND, f"{dashes}nmstate-dir={hosts}"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*program, *rest, *flags],
+            env={"PATH": os.environ["PATH"], **media.environment},
+            cwd=tmp_path,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        serving = re.compile(r"serving 2 images on 127\.0\.0\.1:(\d+),")
+        found = eventually(lambda: serving.search(log.read_text()), "it serves")
+        assert found
+        connect = tcp_client("127.0.0.1", int(found[1]))
+        with connect() as sock:
+            sock.sendall(b"HEAD /worker-0.iso HTTP/1.0\r\n\r\n")
+            assert sock.recv(1000).startswith(b"HTTP/1.0 200 ")
+        process.terminate()
+        # twistd ends by the signal it was sent, after an orderly stop.
+        assert process.wait(5) == (-15 if name == "twistd" else 0)
+        assert "Traceback" not in log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert not list(tmp_path.glob("*.pid"))
+
+
+@pytest.mark.parametrize(
+    "command", [["mic", "static"], ["machine-image-customization-server"], ["twistd"]]
+)
+def test_bad_input_by_every_name(programs: Path, tmp_path: Path, command: list[str]) -> None:
+    program = [str(programs / command[0]), *command[1:]]
+    if command == ["twistd"]:
+        program = [
+            *(str(programs / "python"), "-c", "from twisted.scripts.twistd import run; run()"),
+            *("-n", "--pidfile=", "mic", "static"),
+        ]
+    done = subprocess.run(
+        program,
+        env={"PATH": os.environ["PATH"], "DEPLOY_ISO": "/no/such.iso"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    for word in ("/no/such.iso", "IRONIC_AGENT_IMAGE is not set", "-nmstate-dir is missing"):
+        assert word in last
+    assert "Traceback" not in done.stderr
+
+
+def test_twistd_tells_of_a_port_that_is_taken(
+    programs: Path, media: Media, hosts: Path, tmp_path: Path, start: Callable[..., Daemon]
+) -> None:
+    first = start(
+        f"-images-bind-addr={BIND}", f"-nmstate-dir={hosts}", environment=media.environment
+    )
+    _, port = first.tcp
+    done = subprocess.run(
+        [
+            *(str(programs / "python"), "-c", "from twisted.scripts.twistd import run; run()"),
+            *("-n", "--pidfile=", "mic", "static", "--nmstate-dir", str(hosts)),
+            *("--images-bind-addr", f"127.0.0.1:{port}"),
+        ],
+        env={"PATH": os.environ["PATH"], **media.environment},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    # twistd sends standard error to its log, and that to standard output.
+    last = (done.stdout + done.stderr).splitlines()[-1]
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in last
+
+
+def test_only_the_plugin_goes_under_twisted(programs: Path) -> None:
+    (packages,) = programs.parent.glob("lib/python*/site-packages")
+    files = {
+        str(path.relative_to(packages))
+        for path in packages.glob("twisted/**/*")
+        if path.is_file() and "__pycache__" not in str(path)
+    }
+    assert files - {"twisted/plugins/dropin.cache"} == {"twisted/plugins/mic_plugin.py"}
+
+
+def test_the_version_is_told(programs: Path) -> None:
+    done = subprocess.run(
+        [programs / "mic", "--version"], capture_output=True, text=True, check=True
+    )
+    assert re.fullmatch(r"mic \d+\.\d+\.\d+\n", done.stdout)
+
+
+# mic demo, mic show
+
+
+def test_the_demo_serves_what_it_says(tmp_path: Path, start: Callable[..., Daemon]) -> None:
+    directory = tmp_path / "demo"
+    daemon = start(
+        *("-dir", str(directory), "-images-bind-addr", BIND), environment={}, command="demo"
+    )
+    host, port = daemon.tcp
+    connect = tcp_client(host, port)
+    with connect() as sock:
+        sock.sendall(b"HEAD /worker-0.iso HTTP/1.0\r\n\r\n")
+        assert sock.recv(1000).startswith(b"HTTP/1.0 200 ")
+    assert daemon.process.stdout is not None
+    os.set_blocking(daemon.process.stdout.fileno(), False)
+    text = eventually(lambda: daemon.process.stdout and daemon.process.stdout.read(), "its text")
+    assert text
+    assert str(directory).encode() in text
+    assert b"curl" in text
+    urls = re.findall(rb"http://\S+", text)
+    assert urls
+    for url in urls:
+        # What it tells people to try can be tried.
+        assert url.startswith(b"http://127.0.0.1:%d/" % port), url
+
+
+def show(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*MIC, "show", *arguments],
+        env={"PATH": os.environ["PATH"]},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_show_prints_the_same_of_a_file_and_of_a_url(
+    media: Media, hosts: Path, tmp_path: Path, start: Callable[..., Daemon]
+) -> None:
+    daemon = start(
+        f"-images-bind-addr={BIND}", f"-nmstate-dir={hosts}", environment=media.environment
+    )
+    host, port = daemon.tcp
+    server = Server(way="tcp", daemon=daemon, media=media, connect_socket=tcp_client(host, port))
+    for image in (server.iso, server.initramfs):
+        path = tmp_path / image.name
+        path.write_bytes(image.data)
+        daemon.turn_page()
+        by_url, by_file = show(f"http://{host}:{port}{image.target}"), show(str(path))
+        assert (by_url.returncode, by_url.stderr) == (0, "")
+        assert by_url.stdout == by_file.stdout
+        assert "worker-0" in by_url.stdout
+        assert "file /etc/ironic-python-agent.conf" in by_url.stdout
+    # Of an image of megabytes it read what it needed: the log counts bytes.
+    daemon.turn_page()
+    show(f"http://{host}:{port}{server.iso.target}")
+    daemon.stop()
+    shares = re.findall(r"worker-0\.iso: 127\.0\.0\.1 \D+ (\d+) bytes in", daemon.whole_log)
+    assert shares
+    assert int(shares[-1]) < 3 * 256 * 1024
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("/no/such.iso", ["No such file"]),
+        ("/usr", ["directory"]),
+        ("/etc/passwd", ["neither an ISO image nor an initramfs"]),
+        ("http://127.0.0.1:1/x.iso", ["refused"]),
+        ("http://no-such-host.invalid/x.iso", ["no-such-host.invalid"]),
+    ],
+)
+def test_show_tells_what_cannot_be_shown(target: str, words: list[str]) -> None:
+    done = show(target)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"mic show: {target}: ")
+    for word in words:
+        assert word in line
+
+
+def test_show_tells_that_there_is_no_such_image(
+    media: Media, hosts: Path, start: Callable[..., Daemon]
+) -> None:
+    daemon = start(
+        f"-images-bind-addr={BIND}", f"-nmstate-dir={hosts}", environment=media.environment
+    )
+    host, port = daemon.tcp
+    done = show(f"http://{host}:{port}/unknown.iso")
+    assert done.returncode == 1
+    assert "404" in done.stderr
