@@ -63,7 +63,7 @@ http {{
     }}
 }}
 """
-_NGINX_TLS = "listen 127.0.0.1:{port} ssl; sslcertificate {cert}; sslcertificate_key {key};"
+_NGINX_TLS = "listen 127.0.0.1:{port} ssl; ssl_certificate {cert}; ssl_certificate_key {key};"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
