@@ -27,15 +27,19 @@ mic COMMAND -h tells the flags of a command. README.md tells the environment var
 
 def serve(program: str, mode: Mode, arguments: Sequence[str]) -> int:
     """Run a mode in the foreground until a signal ends it; the process's exit status."""
+    # As it was given: Twisted takes systemd's sockets out of it when it is imported.
+    environment = dict(os.environ)
     from mic.run import parse_or_exit, run
 
     flags = parse_or_exit(program, arguments, flags_of(mode))
     from twisted.internet import reactor
 
     from mic.service import Mic, reason
+    from mic.systemd import Systemd
 
     try:
-        service = Mic(load(mode, os.environ, flags), reactor)
+        settings = load(mode, environment, flags)
+        service = Mic(settings, reactor, systemd=Systemd(environment, os.getpid()))
     except ConfigError as error:
         sys.stderr.write(reason(error) + "\n")
         return 1

@@ -30,6 +30,8 @@ from mic.nmstate import backends
 PULL_SECRET_FILE = "/run/secrets/pull-secret"  # noqa: S105
 """Where the pull secret is when ``IRONIC_AGENT_PULL_SECRET`` is empty."""
 
+_PULL_SECRET_CREDENTIAL = "pull-secret"  # noqa: S105
+
 IMAGES_ADDRESS = "-images-bind-addr"
 METRICS_ADDRESS = "-metrics-addr"
 
@@ -77,7 +79,10 @@ VARIABLES = (
     Variable(name="IRONIC_INSPECTOR_BASE_URL", meaning="URL(s) of the inspector, likewise"),
     Variable(
         name="IRONIC_AGENT_PULL_SECRET",
-        meaning=f"auth.json, plain or base64; empty: the file {PULL_SECRET_FILE}",
+        meaning=(
+            "auth.json, plain or base64; empty: systemd's credential "
+            f"{_PULL_SECRET_CREDENTIAL}, or else the file {PULL_SECRET_FILE}"
+        ),
     ),
     Variable(
         name="IRONIC_AGENT_VLAN_INTERFACES",
@@ -95,6 +100,10 @@ VARIABLES = (
     Variable(name="IRONIC_ROOTFS_URL", meaning="URL of the live rootfs for network boot"),
     Variable(name="WATCH_NAMESPACE", meaning="default of -namespace"),
     Variable(name="KUBECONFIG", meaning="default of -kubeconfig"),
+    Variable(
+        name="MIC_MAX_DOWNLOADS",
+        meaning="bodies above 64 KiB sent at a time; empty or 0: no limit but the system's",
+    ),
     Variable(name=backends.VARIABLE, meaning=f"NMState by {', '.join(backends.Backend)}"),
 )
 
@@ -193,6 +202,7 @@ class Settings:
     namespace: str = ""
     kubeconfig: str = field(default="", repr=False)
     rootfs_url: str = ""
+    max_downloads: int = 0
     nmstate_backend: backends.Backend = backends.Backend.BUILTIN
     host_architecture: str = field(default_factory=platform.machine)
 
@@ -234,6 +244,7 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
             no_proxy=reader.text("NO_PROXY"),
             ntp_servers=reader.ntp_servers("ADDITIONAL_NTP_SERVERS"),
         ),
+        pull_secret_file=_pull_secret_file(environment),
         registries_conf=reader.text("REGISTRIES_CONF_PATH"),
         ca_bundle=reader.text("CA_BUNDLE"),
         ironic_ca_bundle=reader.text("IRONIC_CA_BUNDLE"),
@@ -266,6 +277,7 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
     backend = backends.Backend.BUILTIN
     with problems.noted():
         backend = backends.chosen(reader.text(backends.VARIABLE))
+    max_downloads = reader.count("MIC_MAX_DOWNLOADS")
     if problems:
         raise ConfigError(problems)
     return Settings(
@@ -281,6 +293,7 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
         kubeconfig=given.get("kubeconfig") or reader.text("KUBECONFIG"),
         rootfs_url=rootfs_url,
         nmstate_backend=backend,
+        max_downloads=max_downloads,
     )
 
 
@@ -378,6 +391,14 @@ class _Environment:
             self._problems.append(f"{name} holds a line break or another control character")
             return ""
         return value
+
+    def count(self, name: str) -> int:
+        text = self.text(name)
+        if text.isascii() and text.isdigit() and len(text) < 10:
+            return int(text)
+        if text:
+            self._problems.append(f"{name}: {text!r} is not a number such as 100")
+        return 0
 
     def urls(self, name: str) -> tuple[str, ...]:
         value = self.text(name)
@@ -477,6 +498,13 @@ def _pem(name: str, path: str) -> bytes:
     if path and b"-----BEGIN " not in data:
         raise ConfigError([f"{name}: {path} holds no PEM certificate"])
     return data
+
+
+def _pull_secret_file(environment: Mapping[str, str]) -> str:
+    """The credential of a systemd unit (systemd.exec(5), LoadCredential=), if there is one."""
+    directory = environment.get("CREDENTIALS_DIRECTORY", "")
+    credential = os.path.join(directory, _PULL_SECRET_CREDENTIAL)
+    return credential if directory and os.path.exists(credential) else PULL_SECRET_FILE
 
 
 def _pull_secret(settings: AgentSettings) -> bytes:

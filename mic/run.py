@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 from collections.abc import Sequence
 
@@ -97,6 +98,8 @@ def run(service: object) -> int:
     """Run ``service`` until a signal ends it, logging to stderr; the process's exit status."""
     from twisted.internet import reactor
 
+    # Where it hung, when systemd's watchdog or a person sends SIGABRT.
+    faulthandler.enable()
     log.begin()
     running = IService(service)
     try:

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -23,11 +23,12 @@ from mic.errors import ConfigError
 from mic.images import Images
 from mic.nmstate.conversion import Conversion
 from mic.static import StaticHosts
+from mic.systemd import Systemd
 from mic.threads import Threads
 from mic.web.channel import Limits
 from mic.web.downloads import Downloads
 from mic.web.health import HealthSite
-from mic.web.listen import listen, with_tls
+from mic.web.listen import adopt, listen, with_tls
 from mic.web.site import ImageSite
 
 LOOK_AGAIN = 2.0
@@ -66,17 +67,28 @@ class Mic(Service):
 
     _log = Logger()
 
-    def __init__(self, settings: Settings, reactor: Any, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        limits: Limits | None = None,
+        systemd: Systemd | None = None,
+    ) -> None:
         self._settings = settings
         self._reactor = reactor
+        self._systemd = systemd or Systemd({}, 0)
         self.threads = Threads(reactor)
+        # A medium that hangs takes all the threads that read from it, but no others.
+        self.readers = Threads(reactor, size=8, name="mic-readers")
         self.bases = Bases(settings.bases, settings.host_architecture, self.threads)
         self.images = Images(self.bases, time.time)
-        self.downloads = Downloads(reactor.seconds)
-        self.site = ImageSite(self.images, self.downloads, reactor, limits)
+        self.downloads = Downloads(reactor.seconds, settings.max_downloads)
+        self.site = ImageSite(self.images, self.downloads, reactor, self.readers, limits)
         self.hosts = self._hosts()
         self.health = HealthSite(defects=self.hosts.defects, missing=self.hosts.missing)
-        self._port: IListeningPort | None = None
+        self._ports: list[IListeningPort] = []
+        self._pulse = LoopingCall(self._systemd.alive)
+        self._pulse.clock = reactor
         self._health_port: IListeningPort | None = None
         self._loops = [
             (LoopingCall(self._look), LOOK_AGAIN),
@@ -127,28 +139,38 @@ class Mic(Service):
             if isinstance(failure.value, ConfigError):
                 raise SystemExit(reason(failure.value))
             failure.raiseException()
+        self._systemd.status("reading base images and hosts")
+        if self._systemd.watchdog:
+            # From the reactor's loop: when that hangs, systemd ends and restarts us.
+            self._pulse.start(self._systemd.watchdog / 2)
         self.threads.startService()
+        self.readers.startService()
         Deferred.fromCoroutine(self._start()).addErrback(self._failed)
         self._old_hangup = signal.signal(signal.SIGHUP, self._hang_up)
 
     def stopService(self) -> Deferred[None]:
         """Stop: first what makes work, then the listener, connections, and threads."""
         super().stopService()
+        self._systemd.stopping()
         signal.signal(signal.SIGHUP, self._old_hangup or signal.SIG_DFL)
-        for loop, _ in self._loops:
+        for loop in (self._pulse, *(loop for loop, _ in self._loops)):
             if loop.running:
                 loop.stop()
         return Deferred.fromCoroutine(self._stop())
 
     @property
     def address(self) -> Any:
-        """Where it listens."""
-        return self._port.getHost() if self._port is not None else None
+        """Where it listens, or the first of several places."""
+        return self._ports[0].getHost() if self._ports else None
 
     async def _listen(self) -> None:
         factory = with_tls(self.site, self._settings.tls, self._reactor)
-        self._port = await listen(self._reactor, self._settings.bind, factory)
-        self._port.stopReading()  # type: ignore[attr-defined]
+        if self._systemd.sockets:
+            self._ports = [adopt(self._reactor, fd, factory) for fd in self._systemd.sockets]
+        else:
+            self._ports = [await listen(self._reactor, self._settings.bind, factory)]
+        for port in self._ports:
+            port.stopReading()  # type: ignore[attr-defined]
         if self._settings.metrics is not None:
             self._health_port = await listen(
                 self._reactor, self._settings.metrics, self.health, METRICS_ADDRESS
@@ -157,15 +179,17 @@ class Mic(Service):
     async def _start(self) -> None:
         await self.bases.load_all()
         await self.hosts.start()
-        if not self.running or self._port is None:
+        if not self.running:
             return
-        self._port.startReading()  # type: ignore[attr-defined]
+        for port in self._ports:
+            port.startReading()  # type: ignore[attr-defined]
         self._log.info(
             "serving {count} images on {address}, published as {url}",
             count=len(self.images),
             address=_shown(self.address),
             url=self._settings.publish_url,
         )
+        self._systemd.ready(self._status())
         self.ready.callback(None)
         for loop, period in self._loops:
             loop.clock = self._reactor
@@ -183,29 +207,44 @@ class Mic(Service):
         except Exception:
             # The next look may be luckier; a loop that ends for good helps nobody.
             self._log.failure("cannot look for changes")
+        if self.ready.called:
+            self._systemd.status(self._status())
+
+    def _status(self) -> str:
+        status = f"serving {len(self.images)} images on {_shown(self.address)}"
+        problems = [*self.hosts.defects(), *self.hosts.missing()]
+        return f"{status}; problems: {len(problems)}, see the log" if problems else status
 
     def _hang_up(self, _number: int, _frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._reread)
 
     def _reread(self) -> None:
         self._log.info("SIGHUP: looking for changes")
-        Deferred.fromCoroutine(self._look())
+        Deferred.fromCoroutine(self._reload())
+
+    async def _reload(self) -> None:
+        if self.ready.called:
+            self._systemd.reloading()
+        await self._look()
+        if self.ready.called and self.running:
+            self._systemd.ready(self._status())
 
     async def _stop(self) -> None:
         await self.hosts.stop()
-        for port in (self._port, self._health_port):
+        for port in (*self._ports, self._health_port):
             if port is not None:
                 await maybeDeferred(port.stopListening)
         for channel in list(self.site.channels):
-            if not channel.requests:
+            if not channel.requests and not channel.fresh:
                 channel.loseConnection()
         if self.site.channels:
-            # A moment for small answers under way; downloads are resumed by range.
+            # A moment for first requests and small answers under way; downloads are resumed by
+            # range.
             await deferLater(self._reactor, _LAST_WORDS)
         for channel in list(self.site.channels):
             channel.abortConnection()
         self.downloads.close()
-        await self.threads.stopService()
+        await gatherResults([self.readers.stopService(), self.threads.stopService()])
 
 
 def reason(error: ConfigError) -> str:
@@ -216,8 +255,9 @@ def reason(error: ConfigError) -> str:
 
 def _raise_descriptor_limit() -> None:
     """Take all the descriptors we may have: one per client, and the soft limit is often 1024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _shown(address: Any) -> str:

@@ -10,6 +10,7 @@ from twisted.python import usage
 from mic.config import Mode, flags_of, load
 from mic.errors import ConfigError
 from mic.service import Mic, reason
+from mic.systemd import Systemd
 
 
 def _parameters(mode: Mode) -> list[list[str | None]]:
@@ -52,6 +53,7 @@ def makeService(options: Options) -> IService:
     mode = Mode(str(options.subCommand))
     flags = {flag.name: str(options.subOptions[flag.name]) for flag in flags_of(mode)}
     try:
-        return Mic(load(mode, os.environ, flags), reactor)
+        settings = load(mode, os.environ, flags)
+        return Mic(settings, reactor, systemd=Systemd(os.environ, os.getpid()))
     except ConfigError as error:
         raise SystemExit(reason(error)) from None

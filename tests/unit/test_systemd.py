@@ -1,0 +1,208 @@
+"""The service's end of systemd's protocol, on a notify socket and listening sockets of our own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from twisted.logger import LogEvent, globalLogPublisher
+
+from mic.errors import ConfigError
+from mic.systemd import Systemd
+
+ME = os.getpid()
+
+
+class Supervisor:
+    """systemd's end of the notify socket."""
+
+    def __init__(self, address: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address)
+        self._socket.setblocking(False)
+
+    def heard(self) -> list[list[str]]:
+        """The messages since the last time, each a list of assignments."""
+        messages = []
+        while True:
+            try:
+                messages.append(self._socket.recv(65536).decode().split("\n"))
+            except BlockingIOError:
+                return messages
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture(params=["path", "abstract"])
+def supervised(request: pytest.FixtureRequest) -> Iterator[tuple[Supervisor, dict[str, str]]]:
+    """A supervisor and the environment it starts its service with."""
+    # Not tmp_path: a socket's path has 107 bytes at most.
+    with tempfile.TemporaryDirectory() as directory:
+        path = f"{directory}/notify"
+        abstract = request.param == "abstract"
+        supervisor = Supervisor("\0" + path if abstract else path)
+        yield supervisor, {"NOTIFY_SOCKET": "@" + path if abstract else path}
+        supervisor.close()
+
+
+def test_a_life_is_told(supervised: tuple[Supervisor, dict[str, str]]) -> None:
+    supervisor, environment = supervised
+    systemd = Systemd(environment, ME)
+    systemd.status("reading")
+    systemd.ready("serving 2 images")
+    systemd.alive()
+    systemd.reloading()
+    systemd.ready("serving 3 images")
+    systemd.stopping()
+    assert supervisor.heard() == [
+        ["STATUS=reading"],
+        ["READY=1", "STATUS=serving 2 images"],
+        ["WATCHDOG=1"],
+        ["RELOADING=1"],
+        ["READY=1", "STATUS=serving 3 images"],
+        ["STOPPING=1"],
+    ]
+
+
+def test_a_status_is_told_when_it_differs(supervised: tuple[Supervisor, dict[str, str]]) -> None:
+    supervisor, environment = supervised
+    systemd = Systemd(environment, ME)
+    systemd.ready("serving 2 images")
+    systemd.status("serving 2 images")
+    systemd.status("serving 3 images")
+    systemd.status("serving 3 images")
+    assert supervisor.heard()[1:] == [["STATUS=serving 3 images"]]
+
+
+def test_a_status_cannot_say_anything_but_a_status(
+    supervised: tuple[Supervisor, dict[str, str]],
+) -> None:
+    supervisor, environment = supervised
+    Systemd(environment, ME).status("a\nSTOPPING=1\n b")
+    assert supervisor.heard() == [["STATUS=a STOPPING=1 b"]]
+
+
+@pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative"])
+def test_without_a_notify_socket_nobody_is_told(address: str) -> None:
+    systemd = Systemd({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "2000000"}, ME)
+    systemd.ready("serving 2 images")
+    assert systemd.watchdog == 0
+
+
+def test_a_systemd_that_is_gone_is_logged_once_and_no_reason_to_end(tmp_path: Path) -> None:
+    said: list[LogEvent] = []
+    globalLogPublisher.addObserver(said.append)
+    try:
+        systemd = Systemd({"NOTIFY_SOCKET": str(tmp_path / "gone")}, ME)
+        systemd.ready("serving 2 images")
+        systemd.alive()
+    finally:
+        globalLogPublisher.removeObserver(said.append)
+    assert [event["log_format"] for event in said] == ["cannot notify systemd: {error}"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "seconds"),
+    [
+        ({}, 0),
+        ({"WATCHDOG_USEC": "30000000"}, 30),
+        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": str(ME)}, 0.5),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(ME + 1)}, 0),
+        ({"WATCHDOG_USEC": ""}, 0),
+        ({"WATCHDOG_USEC": "-1"}, 0),
+        ({"WATCHDOG_USEC": "soon"}, 0),
+    ],
+)
+def test_the_watchdog_is_on_when_it_is_for_us(variables: dict[str, str], seconds: float) -> None:
+    assert Systemd({"NOTIFY_SOCKET": "/run/notify", **variables}, ME).watchdog == seconds
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"LISTEN_FDS": "1"},
+        {"LISTEN_FDS": "1", "LISTEN_PID": str(ME + 1), "LISTEN_FDNAMES": "images"},
+        {"LISTEN_FDS": "0", "LISTEN_PID": str(ME)},
+        {"LISTEN_FDS": "x", "LISTEN_PID": str(ME)},
+    ],
+)
+def test_sockets_are_taken_only_when_they_are_for_us(environment: dict[str, str]) -> None:
+    assert Systemd(environment, ME).sockets == ()
+
+
+# Descriptors are passed as systemd does, from 3 on, so this takes a process of its own.
+_TAKE = """
+import os, socket, sys
+names, kinds = sys.argv[1], sys.argv[2:]
+sockets = []
+for kind in kinds:
+    family, _, state = kind.partition("-")
+    sock = socket.socket(
+        {"inet": socket.AF_INET, "inet6": socket.AF_INET6, "dgram": socket.AF_INET}[family],
+        socket.SOCK_DGRAM if family == "dgram" else socket.SOCK_STREAM,
+    )
+    sock.bind(("::1" if family == "inet6" else "127.0.0.1", 0))
+    if family != "dgram" and state != "bound":
+        sock.listen()
+    sockets.append(os.dup(sock.fileno()) + 100)
+    os.dup2(sock.fileno(), sockets[-1])
+    sock.close()
+for number, descriptor in enumerate(sockets):
+    os.dup2(descriptor, 3 + number)
+from mic.errors import ConfigError
+from mic.systemd import Systemd
+try:
+    print(Systemd({"LISTEN_FDS": str(len(kinds)), "LISTEN_PID": str(os.getpid()),
+                   "LISTEN_FDNAMES": names}, os.getpid()).sockets)
+except ConfigError as error:
+    print(*error.problems, sep="\\n")
+"""
+
+
+def _taken(names: str, *kinds: str) -> str:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _TAKE, names, *kinds],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_all_sockets_for_images_are_taken() -> None:
+    assert _taken("images", "inet") == "(3,)"
+    assert _taken("images:images", "inet", "inet6") == "(3, 4)"
+
+
+@pytest.mark.parametrize("names", ["mic.socket", "", "images-too"])
+def test_a_socket_of_another_name_is_an_error_that_tells_the_remedy(names: str) -> None:
+    said = _taken(names, "inet")
+    assert repr(names) in said
+    assert "FileDescriptorName=images" in said
+
+
+def test_fewer_names_than_sockets_are_an_error() -> None:
+    assert "FileDescriptorName=images" in _taken("images", "inet", "inet")
+
+
+@pytest.mark.parametrize("kind", ["dgram", "inet-bound"])
+def test_a_socket_that_takes_no_connections_is_an_error(kind: str) -> None:
+    assert "ListenStream=" in _taken("images", kind)
+
+
+def test_a_number_without_sockets_is_an_error() -> None:
+    # More than can be open: none of them is a socket.
+    with pytest.raises(ConfigError) as caught:
+        Systemd({"LISTEN_FDS": "9", "LISTEN_PID": str(ME), "LISTEN_FDNAMES": "x"}, ME)
+    assert len(caught.value.problems) == 9
