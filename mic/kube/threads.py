@@ -77,6 +77,10 @@ TOKEN_SECONDS = 60.0
 LONGEST_WISH = 60.0
 """Seconds: a Retry-After beyond this is cut, so that a proxy's hour does not become ours."""
 
+STOP_SECONDS = 0.5
+"""How long stopping waits for threads. Whoever asked has stopped before: what still blocks is an
+API server that does not answer, and nothing can be learned from it any more."""
+
 IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 IN_CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
 
@@ -195,7 +199,9 @@ class ThreadedKubernetes(Service):
         self._configuration.connection_pool_maxsize = self._size
         self._api = _client.ApiClient(configuration=self._configuration)
         self._api.user_agent = f"mic/{__version__}"
-        self._threads = Threads(self._reactor, self._size, name="mic-kubernetes")
+        self._threads = Threads(
+            self._reactor, self._size, name="mic-kubernetes", patience=STOP_SECONDS
+        )
         self._threads.startService()
 
     def stopService(self) -> Deferred[None]:
