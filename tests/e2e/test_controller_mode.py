@@ -51,7 +51,7 @@ def _keyfiles(url: str) -> list[str]:
     return [path.rpartition("/")[2] for path in paths if path.endswith(".nmconnection")]
 
 
-def test_from_kubectl_apply_to_the_bytes(kube: KubeServer, tmp_path: Path) -> None:
+def _start(kube: KubeServer, tmp_path: Path) -> Daemon:
     kube.create_namespace(NAMESPACE)
     put(tmp_path / "ipa.iso", live_iso())
     environment = {
@@ -62,7 +62,11 @@ def test_from_kubectl_apply_to_the_bytes(kube: KubeServer, tmp_path: Path) -> No
     }
     flags = ["-kubeconfig", str(kube.kubeconfig(tmp_path / "config")), "-namespace", NAMESPACE]
     addresses = ["-images-bind-addr", "127.0.0.1:0", "-metrics-addr", "0"]
-    daemon = Daemon(tmp_path / "log", ["controller", *flags, *addresses], environment)
+    return Daemon(tmp_path / "log", ["controller", *flags, *addresses], environment)
+
+
+def test_from_kubectl_apply_to_the_bytes(kube: KubeServer, tmp_path: Path) -> None:
+    daemon = _start(kube, tmp_path)
     try:
         host, port = daemon.tcp
 
@@ -94,17 +98,7 @@ def test_from_kubectl_apply_to_the_bytes(kube: KubeServer, tmp_path: Path) -> No
 def test_sigterm_while_the_api_server_hangs_ends_the_process(
     kube: KubeServer, tmp_path: Path
 ) -> None:
-    kube.create_namespace(NAMESPACE)
-    put(tmp_path / "ipa.iso", live_iso())
-    environment = {
-        "DEPLOY_ISO": str(tmp_path / "ipa.iso"),
-        "DEPLOY_INITRD": "",
-        "IRONIC_AGENT_IMAGE": "quay.example/ipa",
-        "IRONIC_BASE_URL": "http://ironic.example",
-    }
-    flags = ["-kubeconfig", str(kube.kubeconfig(tmp_path / "config")), "-namespace", NAMESPACE]
-    addresses = ["-images-bind-addr", "127.0.0.1:0", "-metrics-addr", "0"]
-    daemon = Daemon(tmp_path / "log", ["controller", *flags, *addresses], environment)
+    daemon = _start(kube, tmp_path)
     try:
         daemon.wait_until_serving()
         for number in range(30):
