@@ -13,13 +13,13 @@ import math
 import os
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
+from threading import Event, Thread
 from typing import Any, TypeVar, cast
 
 import urllib3
@@ -213,7 +213,9 @@ class ThreadedKubernetes(Service):
         api, self._api = self._api, None
 
         def close(_: None) -> None:
-            api.rest_client.pool_manager.clear()
+            # In a thread: closing a connection may wait for whoever reads from it.
+            clear = api.rest_client.pool_manager.clear
+            Thread(target=clear, daemon=True, name="mic-kubernetes-close").start()
 
         return threads.stopService().addCallback(close)
 
@@ -337,7 +339,7 @@ class _Stream:
         self._reactor = reactor
         self._on_event = on_event
         # ``Watch.stream`` forgets a stop that came before its first event: hence a flag of our own.
-        self._stopped = threading.Event()
+        self._stopped = Event()
         self._watch = _watch.Watch(return_type=object)  # plain dictionaries, no models
 
     def stop(self) -> None:
