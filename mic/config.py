@@ -100,6 +100,10 @@ VARIABLES = (
     Variable(name="IRONIC_ROOTFS_URL", meaning="URL of the live rootfs for network boot"),
     Variable(name="WATCH_NAMESPACE", meaning="default of -namespace"),
     Variable(name="KUBECONFIG", meaning="default of -kubeconfig"),
+    Variable(
+        name="MIC_MAX_DOWNLOADS",
+        meaning="bodies above 64 KiB sent at a time; empty or 0: no limit but the system's",
+    ),
     Variable(name=backends.VARIABLE, meaning=f"NMState by {', '.join(backends.Backend)}"),
 )
 
@@ -198,6 +202,7 @@ class Settings:
     namespace: str = ""
     kubeconfig: str = field(default="", repr=False)
     rootfs_url: str = ""
+    max_downloads: int = 0
     nmstate_backend: backends.Backend = backends.Backend.BUILTIN
     host_architecture: str = field(default_factory=platform.machine)
 
@@ -272,6 +277,7 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
     backend = backends.Backend.BUILTIN
     with problems.noted():
         backend = backends.chosen(reader.text(backends.VARIABLE))
+    max_downloads = reader.count("MIC_MAX_DOWNLOADS")
     if problems:
         raise ConfigError(problems)
     return Settings(
@@ -287,6 +293,7 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
         kubeconfig=given.get("kubeconfig") or reader.text("KUBECONFIG"),
         rootfs_url=rootfs_url,
         nmstate_backend=backend,
+        max_downloads=max_downloads,
     )
 
 
@@ -386,6 +393,14 @@ class _Environment:
             self._problems.append(f"{name} holds a line break or another control character")
             return ""
         return value
+
+    def count(self, name: str) -> int:
+        text = self.text(name)
+        if text.isascii() and text.isdigit() and len(text) < 10:
+            return int(text)
+        if text:
+            self._problems.append(f"{name}: {text!r} is not a number such as 100")
+        return 0
 
     def urls(self, name: str) -> tuple[str, ...]:
         value = self.text(name)

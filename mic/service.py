@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -78,10 +78,12 @@ class Mic(Service):
         self._reactor = reactor
         self._systemd = systemd or Systemd({}, 0)
         self.threads = Threads(reactor)
+        # A medium that hangs takes all the threads that read from it, but no others.
+        self.readers = Threads(reactor, size=8, name="mic-readers")
         self.bases = Bases(settings.bases, settings.host_architecture, self.threads)
         self.images = Images(self.bases, time.time)
-        self.downloads = Downloads(reactor.seconds)
-        self.site = ImageSite(self.images, self.downloads, reactor, limits)
+        self.downloads = Downloads(reactor.seconds, settings.max_downloads)
+        self.site = ImageSite(self.images, self.downloads, reactor, self.readers, limits)
         self.hosts = self._hosts()
         self.health = HealthSite(defects=self.hosts.defects, missing=self.hosts.missing)
         self._ports: list[IListeningPort] = []
@@ -142,6 +144,7 @@ class Mic(Service):
             # From the reactor's loop: when that hangs, systemd ends and restarts us.
             self._pulse.start(self._systemd.watchdog / 2)
         self.threads.startService()
+        self.readers.startService()
         Deferred.fromCoroutine(self._start()).addErrback(self._failed)
         self._old_hangup = signal.signal(signal.SIGHUP, self._hang_up)
 
@@ -241,7 +244,7 @@ class Mic(Service):
         for channel in list(self.site.channels):
             channel.abortConnection()
         self.downloads.close()
-        await self.threads.stopService()
+        await gatherResults([self.readers.stopService(), self.threads.stopService()])
 
 
 def reason(error: ConfigError) -> str:

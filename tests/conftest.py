@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kubeserver import KubeServer
 from twisted.internet import reactor
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
@@ -53,3 +54,15 @@ def _nothing_left_behind(logged_failures: list[LogEvent]) -> Iterator[None]:
     left = [call for call in reactor.getDelayedCalls() if call not in before]  # type: ignore[attr-defined]
     assert not left, f"delayed calls left behind: {left}"
     assert not failures, f"failures logged: {[event.get('log_format') for event in failures]}"
+
+
+@pytest.fixture(scope="session")
+def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeServer]:
+    """A real API server with our manifests applied; skips where there is none."""
+    server = KubeServer(tmp_path_factory.mktemp("kube"))
+    try:
+        server.start()
+        server.install()
+        yield server
+    finally:
+        server.stop()

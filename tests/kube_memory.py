@@ -47,6 +47,8 @@ class _Watch:
     selector: str
     on_event: Callable[[WatchEvent], None]
     end: Deferred[None]
+    due: float = 0.0
+    """When the last event arrives: later ones do not overtake it."""
 
 
 class MemoryKubernetes:
@@ -68,6 +70,7 @@ class MemoryKubernetes:
         self._history: list[_Change] = []
         self._oldest = 0
         self._watches: list[_Watch] = []
+        self._lists: dict[str, tuple[int, list[Json]]] = {}  # what is left of lists, by token
         self.fault: Fault = lambda verb, resource, name: None
         self.requests: list[tuple[str, str, str]] = []
         """(verb, resource, name) of every request that came."""
@@ -83,19 +86,23 @@ class MemoryKubernetes:
         continue_token: str = "",
     ) -> Page:
         await self._arrive("list", resource, "")
-        found = [
-            copy.deepcopy(body)
-            for (plural, _, _), body in sorted(self._objects.items())
-            if plural == str(resource) and _matches(body, namespace, label_selector)
-        ]
-        version, start = self._version, 0
         if continue_token:
-            version, start = (int(part) for part in continue_token.split(":"))
+            version, found = self._lists[continue_token]
             if version < self._oldest:
                 raise Gone(f"list {resource}: continue token expired")
-        end = start + self._page_size
-        token = f"{version}:{end}" if end < len(found) else ""
-        return Page(items=found[start:end], resource_version=str(version), continue_token=token)
+        else:
+            version = self._version
+            found = [
+                copy.deepcopy(body)
+                for (plural, _, _), body in sorted(self._objects.items())
+                if plural == str(resource) and _matches(body, namespace, label_selector)
+            ]
+        page, rest = found[: self._page_size], found[self._page_size :]
+        token = ""
+        if rest:
+            token = f"{version}-{len(self._lists)}"
+            self._lists[token] = (version, rest)
+        return Page(items=page, resource_version=str(version), continue_token=token)
 
     async def watch(
         self,
@@ -275,7 +282,9 @@ class MemoryKubernetes:
         self._history.append(change)
         for watch in list(self._watches):
             # Later, as over a network: never inside the write that caused it.
-            self._clock.callLater(self._latency(), self._send_live, watch, change)
+            now = self._clock.seconds()
+            watch.due = max(watch.due, now + self._latency())
+            self._clock.callLater(watch.due - now, self._send_live, watch, change)
 
     def _send_live(self, watch: _Watch, change: _Change) -> None:
         if watch in self._watches:

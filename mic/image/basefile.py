@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from mic.errors import BaseUnavailable, NotReady
 from mic.image.layout import Source
+from mic.image.pagecache import PageCache
 
 _CHUNK = 1024 * 1024
 _DEVICE_SAMPLE = 1024 * 1024
@@ -56,6 +57,17 @@ class Version:
             block_device=0,
         )
 
+    def matches(self, status: os.stat_result) -> bool:
+        """Whether a ``stat`` shows this version: ``Version.of(status) == self``, but cheap."""
+        if self.block_device:
+            return status.st_rdev == self.block_device and stat.S_ISBLK(status.st_mode)
+        return (
+            status.st_mtime_ns == self.modified_ns
+            and status.st_size == self.size
+            and status.st_ino == self.inode
+            and status.st_dev == self.device
+        )
+
 
 def version_of(path: str) -> Version | None:
     """What ``path`` leads to now, to be compared with an earlier answer; None for nothing.
@@ -71,7 +83,7 @@ def version_of(path: str) -> Version | None:
 class BaseFile:
     """An open base file. Make it with `open_base`; it is closed when nothing refers to it."""
 
-    __slots__ = ("__weakref__", "digest", "fd", "path", "size", "version")
+    __slots__ = ("__weakref__", "cache", "digest", "fd", "path", "size", "version")
 
     def __init__(self, *, path: str, fd: int, size: int, version: Version, digest: bytes) -> None:
         self.path = path
@@ -79,6 +91,7 @@ class BaseFile:
         self.size = size
         self.digest = digest
         self.version = version
+        self.cache = PageCache(fd, size)
         weakref.finalize(self, os.close, fd)
 
     def __repr__(self) -> str:
@@ -99,9 +112,17 @@ class BaseFile:
         self.check()
         return data
 
+    def readinto_cached(self, buffer: memoryview, offset: int) -> bool:
+        """Fill ``buffer`` from ``offset`` as `read` would, if that needs no wait for the medium;
+        tell whether it did."""
+        if not self.cache.readinto(buffer, offset):
+            return False
+        self.check()
+        return True
+
     def check(self) -> None:
         """Raise `BaseChanged` when the open file was written to since it was opened."""
-        if Version.of(os.fstat(self.fd)) != self.version:
+        if not self.version.matches(os.fstat(self.fd)):
             raise BaseChanged(f"{self.path} was changed while it was open")
 
     def is_current(self) -> bool:
@@ -109,7 +130,10 @@ class BaseFile:
 
         For a block device this says only that it is the same device: see `same_medium`.
         """
-        return version_of(self.path) == self.version
+        try:
+            return self.version.matches(os.stat(self.path))
+        except OSError:
+            return False
 
     def same_medium(self) -> bool:
         """For a block device: whether it still holds the same medium, by reading its start."""

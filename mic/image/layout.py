@@ -142,6 +142,14 @@ class Layout:
             raise ValueError(f"range {start}-{stop} outside an image of {self.size} bytes")
         return self._walk(start, stop)
 
+    def locate(self, position: int) -> tuple[Piece, int]:
+        """The piece that holds the byte at ``position``, and where in that piece it is.
+
+        ``position`` must be inside the image: this is the path of a million small ranges.
+        """
+        index = bisect_right(self._starts, position) - 1
+        return self._pieces[index], position - self._starts[index]
+
     def _walk(self, start: int, stop: int) -> Iterator[Piece]:
         index = max(bisect_right(self._starts, start) - 1, 0)
         while start < stop:

@@ -96,6 +96,11 @@ class Entry:
         return self._image
 
     @property
+    def composed(self) -> Image | None:
+        """The image last made by `image`, current or not."""
+        return self._image
+
+    @property
     def date(self) -> int:
         """Last-Modified of the bytes now published, seconds since the epoch."""
         return self._date

@@ -132,11 +132,13 @@ class Informer(Generic[T]):
         """Take in what a write of our own returned, ahead of the watch that will tell of it.
 
         Without this, a pass that some other event sets off in between decides on what has been
-        changed already, and earns a conflict.
+        changed already, and earns a conflict. It is a change like any other: the watch may never
+        tell of it, when a list comes in between.
         """
         old = self._objects.get(new.key)
         if old is not None and _is_behind(old, new):
             self._objects[new.key] = new
+            self._changed(old, new)
 
     def _ended(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
@@ -239,13 +241,19 @@ class Informer(Generic[T]):
         self._listed()
 
     async def _watch(self) -> None:
-        await self._api.watch(
-            self._resource,
-            namespace=self._namespace,
-            label_selector=self._label_selector,
-            resource_version=self._resource_version,
-            on_event=self._event,
-        )
+        # A quiet watch says nothing for a minute: that it goes on is the sign that all is well.
+        well = self._clock.callLater(SHORTEST_WATCH, self._problems.pop, "watch", None)
+        try:
+            await self._api.watch(
+                self._resource,
+                namespace=self._namespace,
+                label_selector=self._label_selector,
+                resource_version=self._resource_version,
+                on_event=self._event,
+            )
+        finally:
+            if well.active():
+                well.cancel()
 
     def _event(self, event: WatchEvent) -> None:
         self._events += 1
@@ -256,7 +264,10 @@ class Informer(Generic[T]):
             return
         new = self._parse(event.object)
         old = self._objects.get(new.key)
-        if old is not None and _is_behind(new, old):
+        known = old is not None and (
+            _is_behind(new, old) or (event.type != "DELETED" and _is_same(new, old))
+        )
+        if known:
             return  # told of by our own write already, see record()
         if event.type == "DELETED":
             self._objects.pop(new.key, None)
@@ -270,3 +281,8 @@ class Informer(Generic[T]):
 def _is_behind(one: Tracked, other: Tracked) -> bool:
     """Whether ``one`` is an earlier state of the same object."""
     return one.uid == other.uid and is_older(one.resource_version, other.resource_version)
+
+
+def _is_same(one: Tracked, other: Tracked) -> bool:
+    """Whether both are the same state of the same object."""
+    return (one.uid, one.resource_version) == (other.uid, other.resource_version)

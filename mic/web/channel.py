@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import socket
+import struct
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, ITCPTransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    ITCPTransport,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 from zope.interface import implementer
 
+from mic.web.fastlane import FastLane
+
 _NOT_SENT = 256 * 1024
 """Bytes the kernel takes ahead of what it can send. Without the limit it buffers megabytes per
-slow client, and progress shows only every few minutes."""
+slow client."""
+
+_LOOKS = 6
+"""How often progress is looked at within the time an answer may stand still."""
+
+_ACKED = struct.Struct("=120xQ")
+"""``tcpi_bytes_acked`` of ``struct tcp_info`` (linux/tcp.h): what has reached the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +47,16 @@ class Limits:
 
 
 class ChannelSet(Protocol):
-    """Where connections are counted, and what is allowed to them."""
+    """Where connections are counted, what is allowed to them, who answers plain requests."""
 
+    fast_lane: FastLane
     channels: set[ImageChannel]
     limits: Limits
 
 
 @implementer(IHalfCloseableProtocol)
 class ImageChannel(HTTPChannel):
-    """One client connection.
+    """One client connection; ``client`` is how logs call who is at its other end.
 
     Closed when a request takes too long to arrive, when it idles between requests, and when a
     body makes no progress; `timeoutConnection` of Twisted stands still while a request is
@@ -58,6 +73,10 @@ class ImageChannel(HTTPChannel):
 
     _deadline: IDelayedCall | None = None
     _stalled: IDelayedCall | None = None
+    _progress = 0
+    _still = 0
+    _resumed = 0
+    client = ""
     _refused = False
     _half_closed = False
     _unsent: Request | None = None
@@ -69,6 +88,7 @@ class ImageChannel(HTTPChannel):
             sock: socket.socket = self.transport.getHandle()
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT)
+        self.client = _name(self.transport.getPeer())
         self.site.channels.add(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -76,6 +96,11 @@ class ImageChannel(HTTPChannel):
         if self._refused:
             return
         if not self.requests:
+            # With a deadline some of a request has come already.
+            if self._deadline is None and self.persistent:
+                if self.site.fast_lane.serve(data, self.client, self.transport):
+                    self.resetTimeout()
+                    return
             self._expect_request()
         super().dataReceived(data)
 
@@ -137,8 +162,7 @@ class ImageChannel(HTTPChannel):
 
     def resumeProducing(self) -> None:
         """The client took some."""
-        if self._stalled is not None:
-            self._stalled.reset(self.site.limits.stall)
+        self._resumed += 1
         super().resumeProducing()
         if self._unsent is not None:
             request, self._unsent = self._unsent, None
@@ -178,12 +202,36 @@ class ImageChannel(HTTPChannel):
         self.abortConnection()
 
     def _watch(self) -> None:
+        """Break off when the client takes nothing of an answer for too long."""
         if self._stalled is None:
-            self._stalled = self.callLater(self.site.limits.stall, self._stall)
+            self._progress, self._still = self._taken(), 0
+            self._look_later()
 
-    def _stall(self) -> None:
+    def _look_later(self) -> None:
+        self._stalled = self.callLater(self.site.limits.stall / _LOOKS, self._look)
+
+    def _look(self) -> None:
         self._stalled = None
-        self.abortConnection()
+        taken = self._taken()
+        self._still = self._still + 1 if taken == self._progress else 0
+        self._progress = taken
+        if self._still < _LOOKS:
+            self._look_later()
+        else:
+            self.abortConnection()
+
+    def _taken(self) -> int:
+        """What grows as the client takes what we send."""
+        # Behind TLS there is a TCP connection too.
+        transport = getattr(self.transport, "transport", self.transport)
+        if isinstance(transport, Connection) and transport.connected:
+            sock: socket.socket = transport.getHandle()
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                # A slow client's bytes are acknowledged long before there is room for more.
+                info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size)
+                acked: int = _ACKED.unpack(info)[0]
+                return acked
+        return self._resumed
 
 
 def _cancel(call: IDelayedCall | None) -> IDelayedCall | None:
@@ -191,3 +239,9 @@ def _cancel(call: IDelayedCall | None) -> IDelayedCall | None:
     if call is not None and call.active():
         call.cancel()
     return None
+
+
+def _name(peer: IAddress) -> str:
+    name = str(getattr(peer, "host", None) or getattr(peer, "name", None) or "local socket")
+    # What an IPv4 client is to a socket of both families.
+    return name.removeprefix("::ffff:")

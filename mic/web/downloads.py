@@ -36,11 +36,14 @@ class Coverage:
         last = first
         while last < len(self._starts) and self._starts[last] <= stop:
             last += 1
-        if first == last and len(self._starts) >= _MAX_SPANS:
+        if first == last:
+            if len(self._starts) < _MAX_SPANS:
+                self._starts.insert(first, start)
+                self._stops.insert(first, stop)
+                self.covered += stop - start
             return
-        if first < last:
-            start = min(start, self._starts[first])
-            stop = max(stop, self._stops[last - 1])
+        start = min(start, self._starts[first])
+        stop = max(stop, self._stops[last - 1])
         gone = sum(self._stops[first:last]) - sum(self._starts[first:last])
         self._starts[first:last] = [start]
         self._stops[first:last] = [stop]
@@ -62,16 +65,55 @@ class Download:
 
 
 class Downloads:
-    """The downloads under way. ``clock`` gives seconds; call `sweep` every few of them."""
+    """The downloads under way. ``clock`` gives seconds; call `sweep` every few of them.
+
+    ``limit`` is how many bodies may be open at a time, 0 for any number; keeping to it is the
+    business of whoever opens them.
+    """
 
     _log = Logger()
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], limit: int = 0) -> None:
         self._clock = clock
+        self.limit = limit
+        self.open = 0
         self._downloads: dict[tuple[str, str, str], Download] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether no further body may be opened."""
+        return bool(self.limit) and self.open >= self.limit
 
     def begin(self, label: str, client: str, etag: str, size: int) -> Download:
         """A response body for ``client`` begins; its bytes are counted by `wrote`."""
+        download = self._download(label, client, etag, size)
+        download.open += 1
+        self.open += 1
+        return download
+
+    def wrote(self, download: Download, start: int, stop: int) -> None:
+        """The bytes ``start`` to ``stop`` of the image went out."""
+        download.bytes += stop - start
+        download.last = self._clock()
+        download.coverage.add(start, stop)
+
+    def count(
+        self, label: str, client: str, etag: str, *, size: int, start: int, stop: int
+    ) -> None:
+        """A response body that goes out at once: `begin`, `wrote` and `end` in one."""
+        download = self._download(label, client, etag, size)
+        self.wrote(download, start, stop)
+        if download.coverage.covered == size:
+            self._end_if_whole(download)
+
+    def end(self, download: Download) -> None:
+        """A body is over, whole or not."""
+        download.open -= 1
+        self.open -= 1
+        download.last = self._clock()
+        self._end_if_whole(download)
+
+    def _download(self, label: str, client: str, etag: str, size: int) -> Download:
         key = (label, client, etag)
         download = self._downloads.get(key)
         if download is None:
@@ -82,19 +124,9 @@ class Downloads:
                 client=client,
                 size=size,
             )
-        download.open += 1
         return download
 
-    def wrote(self, download: Download, start: int, stop: int) -> None:
-        """The bytes ``start`` to ``stop`` of the image went out."""
-        download.bytes += stop - start
-        download.last = self._clock()
-        download.coverage.add(start, stop)
-
-    def end(self, download: Download) -> None:
-        """A body is over, whole or not."""
-        download.open -= 1
-        download.last = self._clock()
+    def _end_if_whole(self, download: Download) -> None:
         if download.open == 0 and download.coverage.covered == download.size:
             self._close_where(lambda each: each is download)
 

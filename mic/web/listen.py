@@ -15,12 +15,19 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from mic.config import IMAGES_ADDRESS, Endpoint, Tcp, Tls
 from mic.errors import ConfigError
+from mic.web.transport import FileTransport
 
 _BACKLOG = 1024
 _ANY_IPV4 = "0.0.0.0"  # noqa: S104 - what ":PORT" means
 
 
-class _DualStackPort(Port):
+class _Port(Port):
+    """A port whose connections send files without reading them."""
+
+    transport = FileTransport
+
+
+class _DualStackPort(_Port):
     """A port on ``::`` that takes IPv4 too, whatever the system's default is."""
 
     def createInternetSocket(self) -> socket.socket:
@@ -101,12 +108,12 @@ def adopt(reactor: Any, descriptor: int, factory: IProtocolFactory) -> IListenin
 def _listen_on_tcp(reactor: Any, bind: Tcp, factory: IProtocolFactory) -> IListeningPort:
     if not bind.host:
         if not _has_ipv6():
-            return _started(Port(bind.port, factory, _BACKLOG, _ANY_IPV4, reactor))
+            return _started(_Port(bind.port, factory, _BACKLOG, _ANY_IPV4, reactor))
         return _started(_DualStackPort(bind.port, factory, _BACKLOG, "::", reactor))
     found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)
     # As Go does, IPv4 first where a name has both.
     address = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0][4][0]
-    return _started(Port(bind.port, factory, _BACKLOG, str(address), reactor))
+    return _started(_Port(bind.port, factory, _BACKLOG, str(address), reactor))
 
 
 def _has_ipv6() -> bool:

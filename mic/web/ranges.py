@@ -52,9 +52,9 @@ def parse(header: bytes, size: int) -> tuple[ByteRange, ...] | None:
             return None
         if first and last and int(last) < int(first):
             return None
-        found = _resolve(first, last, size)
+        found = resolve(first, last, size)
         if found is not None:
-            ranges.append(found)
+            ranges.append(ByteRange(start=found[0], stop=found[1]))
     if not ranges:
         raise Unsatisfiable
     if len(specs) > MAX_PARTS or (len(ranges) > 1 and sum(map(len, ranges)) > size):
@@ -62,11 +62,15 @@ def parse(header: bytes, size: int) -> tuple[ByteRange, ...] | None:
     return tuple(ranges)
 
 
-def _resolve(first: bytes, last: bytes, size: int) -> ByteRange | None:
+def resolve(first: bytes, last: bytes, size: int) -> tuple[int, int] | None:
+    """Start and stop of the range between two numbers as sent, one of which may be empty.
+
+    None where no byte of an image of ``size`` bytes is in it.
+    """
     if not first:
         length = min(int(last), size)
-        return ByteRange(start=size - length, stop=size) if length else None
+        return (size - length, size) if length else None
     start = int(first)
     if start >= size:
         return None
-    return ByteRange(start=start, stop=min(int(last) + 1, size) if last else size)
+    return start, min(int(last) + 1, size) if last else size

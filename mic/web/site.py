@@ -12,10 +12,10 @@ import io
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
@@ -26,14 +26,15 @@ from mic.errors import MicError
 from mic.image.layout import Piece, memory
 from mic.image.store import Entry, Image
 from mic.images import Images
-from mic.web.body import ImageBody
+from mic.threads import Threads
+from mic.web.body import SMALL, ImageBody, read_cached
 from mic.web.channel import ImageChannel, Limits
 from mic.web.conditions import Conditions, Outcome, evaluate, format_date, range_applies
 from mic.web.downloads import Downloads
+from mic.web.fastlane import FastLane
+from mic.web.headers import SERVER, content_range, image_fields
 from mic.web.ranges import ByteRange, Unsatisfiable, parse
-
-SMALL = 64 * 1024
-"""A body of up to so many bytes goes out at once, without a producer."""
+from mic.web.transport import FileTransport
 
 RETRY_AFTER = 10
 """Seconds after which a client may ask again for an image whose base is not there."""
@@ -74,18 +75,20 @@ class ImageResource(Resource):
     isLeaf = True
     _log = Logger()
 
-    def __init__(self, images: Images, downloads: Downloads, reactor: IReactorTime) -> None:
+    def __init__(
+        self, images: Images, downloads: Downloads, reactor: IReactorTime, readers: Threads
+    ) -> None:
         super().__init__()
         self._images = images
         self._downloads = downloads
         self._reactor = reactor
+        self._readers = readers
         self._reasons: dict[str, str] = {}
-        self._headers: tuple[Image | None, tuple[tuple[bytes, bytes], ...]] = (None, ())
+        self._refusing = False
 
     def render(self, request: ImageRequest) -> int:
         """Answer a request: at once where the base is loaded, else when it is."""
-        # Which Twisted answers is nobody's business.
-        request.setHeader(b"Server", b"mic")
+        request.setHeader(b"Server", SERVER)
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"Allow", b"GET, HEAD")
             return _plain(request, http.NOT_ALLOWED, b"Only GET and HEAD are served.\n")
@@ -140,7 +143,9 @@ class ImageResource(Resource):
         self._reasons.pop(image.label, None)
         get = request.requestHeaders.getRawHeaders
         etag = image.etag.encode()
-        for name, value in self._image_headers(image):
+        for name, value in image_fields(
+            image.etag, image.last_modified, image.content_type, image.filename
+        ):
             request.responseHeaders.setRawHeaders(name, [value])
         if image.last_modified > self._reactor.seconds():
             # Two changes within a second: no Date may be older than Last-Modified
@@ -188,7 +193,9 @@ class ImageResource(Resource):
             multipart = b"multipart/byteranges; boundary=" + separator
             request.setHeader(b"Content-Type", multipart)
         elif request.code == http.PARTIAL_CONTENT:
-            request.setHeader(b"Content-Range", _content_range(ranges[0], image.size))
+            request.setHeader(
+                b"Content-Range", content_range(ranges[0].start, ranges[0].stop, image.size)
+            )
         length = sum(map(len, heads)) + sum(map(len, ranges)) + len(tail)
         request.setHeader(b"Content-Length", b"%d" % length)
         if request.method == b"HEAD":
@@ -196,35 +203,73 @@ class ImageResource(Resource):
             request.finish()
             return NOT_DONE_YET
 
-        download = self._downloads.begin(image.label, _client(request), image.etag, image.size)
         if len(ranges) == 1 and length <= SMALL:
-            self._downloads.wrote(download, ranges[0].start, ranges[0].stop)
-            self._downloads.end(download)
+            start, stop = ranges[0].start, ranges[0].stop
             try:
-                data = image.layout.read(ranges[0].start, ranges[0].stop)
+                data = read_cached(image.layout.pieces(start, stop))
             except Exception:
                 self._cut(request, image, Failure())
                 return NOT_DONE_YET
-            request.write(data)
-            request.finish()
-            return NOT_DONE_YET
+            if data is not None:
+                self._downloads.count(
+                    image.label,
+                    request.channel.client,
+                    image.etag,
+                    size=image.size,
+                    start=start,
+                    stop=stop,
+                )
+                request.write(data)
+                request.finish()
+                return NOT_DONE_YET
+        elif self._downloads.full:
+            return self._too_many(request)
 
-        offsets = _Offsets(heads, ranges)
+        pieces = chain(_pieces(image, heads, ranges), (memory(tail),) if tail else ())
+        self._stream(request, image, pieces, length, _Offsets(heads, ranges))
+        return NOT_DONE_YET
+
+    def _too_many(self, request: ImageRequest) -> int:
+        if not self._refusing:
+            self._refusing = True
+            self._log.warn(
+                "MIC_MAX_DOWNLOADS ({limit}) reached: more are refused", limit=self._downloads.limit
+            )
+        for name in (b"ETag", b"Last-Modified", b"Content-Range"):
+            request.responseHeaders.removeHeader(name)
+        request.setHeader(b"Retry-After", b"%d" % RETRY_AFTER)
+        text = b"As many downloads as are allowed are under way.\n"
+        return _plain(request, http.SERVICE_UNAVAILABLE, text)
+
+    def _stream(
+        self,
+        request: ImageRequest,
+        image: Image,
+        pieces: Iterator[Piece],
+        length: int,
+        offsets: _Offsets,
+    ) -> None:
+        self._refusing = False
+        download = self._downloads.begin(
+            image.label, request.channel.client, image.etag, image.size
+        )
 
         def wrote(count: int) -> None:
             for start, stop in offsets.advance(count):
                 self._downloads.wrote(download, start, stop)
 
-        pieces = chain(_pieces(image, heads, ranges), (memory(tail),) if tail else ())
-        body = ImageBody(pieces, length, self._soon, wrote)
+        body = ImageBody(pieces, length, self._soon, self._readers.run, wrote)
         request.notifyFinish().addErrback(lambda _: None)
         request.notifyFinish().addBoth(lambda _: self._downloads.end(download))
         request.registerProducer(body, True)
+        # The head goes out before what is written to the transport itself.
+        request.write(b"")
+        transport = request.channel.transport
+        consumer = transport if isinstance(transport, FileTransport) else request
         # The Deferred stays silent when the client goes away: the channel stops the body then.
-        done = body.startProducing(request)
+        done = body.startProducing(consumer)
         done.addCallbacks(lambda _: _finish(request), lambda why: self._cut(request, image, why))
         done.addErrback(lambda why: self._log.failure("{label}", why, label=image.label))
-        return NOT_DONE_YET
 
     def _soon(self, call: Any) -> object:
         return self._reactor.callLater(0, call)
@@ -234,29 +279,10 @@ class ImageResource(Resource):
         self._log.error(
             "{label}: body for {client} broken off: {error}",
             label=image.label,
-            client=_client(request),
+            client=request.channel.client,
             error=why.getErrorMessage(),
         )
         request.channel.abortConnection()
-
-    def _image_headers(self, image: Image) -> tuple[tuple[bytes, bytes], ...]:
-        cached, headers = self._headers
-        if cached is not image:
-            headers = (
-                (b"Accept-Ranges", b"bytes"),
-                (b"ETag", image.etag.encode()),
-                (b"Last-Modified", format_date(image.last_modified)),
-                (b"Content-Type", image.content_type.encode()),
-                # sushy-tools looks for the name between quotes.
-                (b"Content-Disposition", b'attachment; filename="%s"' % _quoted(image.filename)),
-            )
-            self._headers = (image, headers)
-        return headers
-
-
-def _quoted(name: str) -> bytes:
-    # RFC 6266 appendix D: no quotes, backslashes or percent signs, ASCII only.
-    return quote(name, safe=" !#$&'()*+,-./:;<=>?@[]^_`{|}~").replace("%", "_").encode()
 
 
 def _finish(request: ImageRequest) -> None:
@@ -281,22 +307,11 @@ def _plain(request: ImageRequest, code: int, text: bytes) -> int:
     return NOT_DONE_YET
 
 
-def _client(request: ImageRequest) -> str:
-    address: IAddress | None = request.getClientAddress()
-    name = str(getattr(address, "host", None) or getattr(address, "name", None) or "local socket")
-    # What an IPv4 client is to a socket of both families.
-    return name.removeprefix("::ffff:")
-
-
-def _content_range(part: ByteRange, size: int) -> bytes:
-    return b"bytes %d-%d/%d" % (part.start, part.stop - 1, size)
-
-
 def _part_head(separator: bytes, part: ByteRange, image: Image) -> bytes:
     return b"\r\n--%s\r\nContent-Type: %s\r\nContent-Range: %s\r\n\r\n" % (
         separator,
         image.content_type.encode(),
-        _content_range(part, image.size),
+        content_range(part.start, part.stop, image.size),
     )
 
 
@@ -338,15 +353,21 @@ class ImageSite(Site):
     noisy = False
 
     def __init__(
-        self, images: Images, downloads: Downloads, reactor: Any, limits: Limits | None = None
+        self,
+        images: Images,
+        downloads: Downloads,
+        reactor: Any,
+        readers: Threads,
+        limits: Limits | None = None,
     ) -> None:
         self.limits = limits or Limits()
         super().__init__(
-            ImageResource(images, downloads, reactor),
+            ImageResource(images, downloads, reactor, readers),
             ImageRequest,
             timeout=self.limits.idle,
             reactor=reactor,
         )
+        self.fast_lane = FastLane(images, downloads, reactor.seconds)
         self.channels: set[ImageChannel] = set()
 
     def log(self, _request: http.Request) -> None:

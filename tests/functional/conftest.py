@@ -19,8 +19,9 @@ from functional.media import (
     write_certificate,
 )
 
-WAYS = ("tcp", "tls", "unix")
-"""Ways of serving, each of which the HTTP contract holds for."""
+WAYS = ("tcp", "kept", "tls", "unix")
+"""Ways of serving, each of which the HTTP contract holds for. "kept" is TCP with connections that
+the client would keep: plain requests then go the fast lane, which all else keeps them from."""
 
 ODD_NAME = 'o\'dd "näme" 100%+#'
 """A host name with what URLs and header fields have a meaning for."""
@@ -59,6 +60,7 @@ def serve(
     daemon.wait_until_serving()
     clients = {
         "tcp": lambda: tcp_client(*daemon.tcp),
+        "kept": lambda: tcp_client(*daemon.tcp),
         "tls": lambda: tls_client(*daemon.tcp, cert),
         "unix": lambda: unix_client(socket_path),
     }

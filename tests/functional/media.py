@@ -157,8 +157,10 @@ class Server:
     def get(self, target: str, *headers: str, method: str = "GET", version: str = "1.1") -> Answer:
         """One request on a connection of its own; fails when anything follows the answer."""
         with self.connect() as wire:
-            close = ("Connection: close",) if version == "1.1" else ()
+            close = ("Connection: close",) if version == "1.1" and self.way != "kept" else ()
             wire.ask(target, *headers, *close, method=method, version=version)
+            if self.way == "kept":
+                wire.half_close()
             answer = wire.answer(method)
             wire.ends()
             return answer

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from kube_memory import MemoryKubernetes
 from kube_samples import bmo_verdict, condition, image_body, secret_body
@@ -59,9 +59,7 @@ class Watched(MemoryKubernetes):
             self.documents[metadata["name"], metadata["resourceVersion"]] = document
         elif old is not None and stored.get("status") != old.get("status"):
             if not self._is_right(stored):
-                self.wrong.append(
-                    stored
-                )  # raising here would be a failed request to the controller
+                self.wrong.append(stored)  # raising would be a failed request
         return stored
 
     def _is_right(self, image: Json) -> bool:
@@ -210,13 +208,19 @@ def _document(value: int) -> bytes | None:
 
 
 DEEDS = (
-    "create create create_secret create_secret edit_secret edit_secret unlabel_secret "
-    "delete_secret edit relabel finalizers delete faults no_faults end_watches base_images "
-    "slow_images restart wait wait wait"
-).split()
+    *("create", "create_secret", "edit_secret", "wait") * 2,
+    *("unlabel_secret", "delete_secret", "edit", "relabel", "finalizers", "delete"),
+    *("faults", "no_faults", "end_watches", "base_images", "slow_images", "restart", "wait"),
+)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=150,
+    deadline=None,
+    # Without shrinking: it takes minutes, and the deeds are few.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(
     st.integers(0, 2**32),
     st.lists(

@@ -1,267 +1,254 @@
-"""`ImageBody` without a network: a recorder as consumer, turns taken by hand, and Twisted's own
-client as a second consumer of the same interface."""
+"""Bodies as producers: every byte in order, whatever the consumer does and wherever the bytes are.
+
+Scope: mic.web.body with recorders as consumers and threads that the test steps through. Bodies
+over sockets are in tests/functional.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import errno
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
-import pytest_twisted
-from twisted.internet import reactor
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toys import Bytes
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IPushProducer
-from twisted.internet.protocol import Factory, Protocol
-from twisted.web.client import Agent
-from twisted.web.iweb import IBodyProducer
+from twisted.internet.interfaces import IConsumer
+from twisted.python.failure import Failure
 from zope.interface import implementer
-from zope.interface.verify import verifyObject
 
-from mic.image.layout import FileRange, Piece, memory
-from mic.web.body import CHUNK, ImageBody
+from mic.image.basefile import BaseChanged, BaseFile, open_base
+from mic.image.layout import FileRange, Layout, memory
+from mic.web.body import CHUNK, ImageBody, read_cached
+
+DATA = random.Random(0).randbytes(2 * 1024 * 1024)
 
 
-class Bytes:
-    """A source in memory that counts what is read, and fails on demand."""
+class Turns:
+    """Later turns of a reactor, taken one by one; and threads, whose calls end when told to."""
 
-    def __init__(self, data: bytes, broken_from: int | None = None) -> None:
-        self.data = data
-        self.size = len(data)
-        self.broken_from = broken_from
-        self.largest = 0
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+        self.fetches: list[tuple[Deferred[Any], Callable[[], Any]]] = []
 
-    def read(self, offset: int, length: int) -> bytes:
-        self.largest = max(self.largest, length)
-        if self.broken_from is not None and offset + length > self.broken_from:
-            raise OSError(5, "Input/output error")
-        return self.data[offset : offset + length]
+    def later(self, call: Callable[[], None]) -> None:
+        self.calls.append(call)
+
+    def fetch(self, call: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self.fetches.append((done, lambda: call(*args)))
+        return done
+
+    def fetched(self) -> None:
+        """The oldest call in a thread comes back."""
+        done, call = self.fetches.pop(0)
+        try:
+            result = call()
+        except Exception:
+            done.errback(Failure())
+        else:
+            done.callback(result)
+
+    def run(self) -> None:
+        while self.calls:
+            self.calls.pop(0)()
 
 
 @implementer(IConsumer)
 class Recorder:
-    """Keeps what it is given; ``react`` is called at each write, as transports do."""
+    """Takes everything; may pause its producer after each write."""
 
     def __init__(self) -> None:
         self.data = b""
-        self.writes = 0
-        self.react: Callable[[], None] = lambda: None
+        self.on_write: Callable[[], None] = lambda: None
 
-    def registerProducer(self, producer: object, streaming: bool) -> None:
-        """Nobody asks."""
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        raise AssertionError("the body's owner registers it")
 
     def unregisterProducer(self) -> None:
-        """Nobody asks."""
+        raise AssertionError("the body's owner unregisters it")
 
     def write(self, data: bytes) -> None:
+        assert isinstance(data, bytes)
+        assert 0 < len(data) <= CHUNK
         self.data += data
-        self.writes += 1
-        self.react()
+        self.on_write()
 
 
-class Streaming:
-    """A body, its consumer, and what came of it."""
+class Started:
+    """A body that was started, and what came of it."""
 
-    def __init__(self, source: Bytes, *, wrote: Callable[[int], None] = lambda _: None) -> None:
-        self.scheduled: list[Callable[[], None]] = []
-        pieces: list[Piece] = [
-            memory(b"head"),
-            FileRange(source=source, start=0, stop=source.size),
-            memory(b"tail"),
-        ]
-        self.expected = b"head" + source.data + b"tail"
-        self.body = ImageBody(iter(pieces), len(self.expected), self.scheduled.append, wrote)
+    def __init__(self, layout: Layout, start: int = 0, stop: int | None = None) -> None:
+        stop = layout.size if stop is None else stop
+        self.turns = Turns()
         self.consumer = Recorder()
-        self.results: list[object] = []
-
-    def start(self) -> None:
+        self.wrote = 0
+        self.body = ImageBody(
+            layout.pieces(start, stop),
+            stop - start,
+            self.turns.later,
+            self.turns.fetch,
+            self._wrote,
+        )
+        self.results: list[Any] = []
         self.body.startProducing(self.consumer).addBoth(self.results.append)
 
-    def turns(self, count: int = 1000) -> None:
-        for _ in range(count):
-            if not self.scheduled:
-                return
-            self.scheduled.pop(0)()
+    def _wrote(self, count: int) -> None:
+        self.wrote += count
 
 
 @pytest.fixture
-def streaming() -> Streaming:
-    return Streaming(Bytes(bytes(range(251)) * 20_000))
+def base(tmp_path: Path) -> BaseFile:
+    path = tmp_path / "base"
+    path.write_bytes(DATA)
+    return open_base(str(path))
 
 
-def test_it_is_what_it_says() -> None:
-    body = Streaming(Bytes(b"x")).body
-    assert verifyObject(IBodyProducer, body)
-    assert verifyObject(IPushProducer, body)
-    assert body.length == len(b"headxtail")
+@pytest.fixture
+def cold(base: BaseFile) -> BaseFile:
+    """A base file of which nothing is in memory, where that can be had."""
+    os.fsync(base.fd)
+    os.posix_fadvise(base.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    # The last byte: a look has the kernel read what is there and behind it.
+    if base.readinto_cached(memoryview(bytearray(1)), base.size - 1):
+        pytest.skip("files here are always in memory")
+    return base
 
 
-def test_nothing_is_written_before_a_later_turn(streaming: Streaming) -> None:
-    streaming.start()
-    assert streaming.consumer.data == b""
-    streaming.turns()
-    assert streaming.consumer.data == streaming.expected
-    assert streaming.results == [None]
+def whole(base: BaseFile) -> FileRange:
+    return FileRange(source=base, start=0, stop=base.size)
 
 
-def test_it_reads_in_chunks_and_lets_others_have_their_turn() -> None:
-    source = Bytes(bytes(5_000_000))
-    streaming = Streaming(source)
-    streaming.start()
-    streaming.turns(1)
-    assert 0 < len(streaming.consumer.data) < 2_000_000
-    streaming.turns()
-    assert source.largest <= CHUNK
-    assert streaming.results == [None]
+def test_nothing_is_written_before_a_later_turn(base: BaseFile) -> None:
+    started = Started(Layout([whole(base)]))
+    assert started.consumer.data == b""
+    started.turns.run()
+    assert started.consumer.data == DATA
+    assert started.results == [None]
+    assert started.wrote == len(DATA)
 
 
-def test_what_was_written_is_told() -> None:
-    counts: list[int] = []
-    streaming = Streaming(Bytes(bytes(1_000_000)), wrote=counts.append)
-    streaming.start()
-    streaming.turns()
-    assert sum(counts) == len(streaming.expected)
+def test_others_have_their_turn(base: BaseFile) -> None:
+    started = Started(Layout([whole(base)]))
+    started.turns.calls.pop(0)()
+    assert 0 < len(started.consumer.data) < len(DATA)
+    started.turns.run()
+    assert started.consumer.data == DATA
 
 
-def test_a_paused_body_writes_nothing(streaming: Streaming) -> None:
-    streaming.start()
-    streaming.body.pauseProducing()
-    streaming.turns()
-    assert streaming.consumer.data == b""
-    streaming.body.resumeProducing()
-    streaming.turns()
-    assert streaming.consumer.data == streaming.expected
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 3 * CHUNK), min_size=1, max_size=8),
+    cut=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    pauses=st.lists(st.sampled_from(["", "pause", "resume", "twice"]), max_size=30),
+)
+def test_every_byte_in_order_whatever_the_consumer_does(
+    sizes: list[int], cut: tuple[float, float], pauses: list[str]
+) -> None:
+    source = Bytes(DATA)
+    pieces = []
+    expected = b""
+    for number, size in enumerate(sizes):
+        data = DATA[number : number + size]
+        expected += data
+        piece = FileRange(source=source, start=number, stop=number + size)
+        pieces.append(memory(data) if number % 2 else piece)
+    start, stop = sorted(int(each * len(expected)) for each in cut)
+    started = Started(Layout(pieces), start, stop)
+    plan = iter(pauses)
+
+    def act() -> None:
+        what = next(plan, "")
+        if what:
+            started.body.pauseProducing()
+        if what == "twice":
+            started.body.pauseProducing()
+        if what == "resume":
+            started.body.resumeProducing()
+
+    started.consumer.on_write = act
+    started.turns.run()
+    while not started.results:
+        started.body.resumeProducing()
+        started.turns.run()
+    assert started.consumer.data == expected[start:stop]
+    assert started.results == [None]
+    assert started.wrote == stop - start
 
 
-def test_pausing_many_times_is_pausing_once(streaming: Streaming) -> None:
-    """The symptom of a counted pause: downloads with slow, pipelining clients hang for good."""
-    streaming.start()
-    for _ in range(5):
-        streaming.body.pauseProducing()
-    streaming.body.resumeProducing()
-    streaming.turns()
-    assert streaming.results == [None]
+def test_a_stopped_body_says_nothing_more(base: BaseFile) -> None:
+    started = Started(Layout([whole(base)]))
+    started.consumer.on_write = started.body.stopProducing
+    started.turns.run()
+    started.body.stopProducing()
+    started.body.resumeProducing()
+    started.turns.run()
+    assert started.consumer.data == DATA[:CHUNK]
+    assert started.results == []
 
 
-def test_a_consumer_may_pause_at_every_write(streaming: Streaming) -> None:
-    streaming.consumer.react = streaming.body.pauseProducing
-    streaming.start()
-    while not streaming.results:
-        before = streaming.consumer.writes
-        streaming.turns()
-        streaming.body.resumeProducing()
-        assert streaming.consumer.writes <= before + 2
-    assert streaming.consumer.data == streaming.expected
+def test_what_is_not_in_memory_is_read_in_a_thread(cold: BaseFile) -> None:
+    started = Started(Layout([whole(cold)]))
+    started.turns.run()
+    assert started.consumer.data == b""
+    assert len(started.turns.fetches) == 1
+    started.turns.fetched()
+    assert started.consumer.data.startswith(DATA[:CHUNK])
+    while not started.results:
+        if started.turns.fetches:
+            started.turns.fetched()
+        started.turns.run()
+    assert started.consumer.data == DATA
 
 
-def test_a_consumer_may_pause_and_resume_within_a_write(streaming: Streaming) -> None:
-    def react() -> None:
-        streaming.body.pauseProducing()
-        streaming.body.resumeProducing()
-
-    streaming.consumer.react = react
-    streaming.start()
-    streaming.turns()
-    assert streaming.consumer.data == streaming.expected
-    assert streaming.results == [None]
+def test_a_pause_holds_while_a_thread_reads(cold: BaseFile) -> None:
+    started = Started(Layout([whole(cold)]))
+    started.turns.run()
+    started.body.pauseProducing()
+    started.turns.fetched()
+    assert started.consumer.data == b""
+    started.body.resumeProducing()
+    assert started.consumer.data.startswith(DATA[:CHUNK])
 
 
-@pytest.mark.parametrize("times", [1, 3])
-def test_a_stopped_body_is_silent(streaming: Streaming, times: int) -> None:
-    streaming.start()
-    streaming.turns(1)
-    got = len(streaming.consumer.data)
-    for _ in range(times):
-        streaming.body.stopProducing()
-    streaming.body.resumeProducing()
-    streaming.body.pauseProducing()
-    streaming.turns()
-    assert len(streaming.consumer.data) == got
-    assert streaming.results == []
+def test_what_a_thread_read_for_a_stopped_body_is_dropped(cold: BaseFile) -> None:
+    started = Started(Layout([whole(cold)]))
+    started.turns.run()
+    started.body.stopProducing()
+    started.turns.fetched()
+    started.turns.run()
+    assert started.consumer.data == b""
+    assert started.results == []
 
 
-def test_a_consumer_may_stop_it_within_a_write(streaming: Streaming) -> None:
-    streaming.consumer.react = streaming.body.stopProducing
-    streaming.start()
-    streaming.turns()
-    assert streaming.consumer.writes == 1
-    assert streaming.results == []
+def test_a_medium_that_fails_fails_the_body(cold: BaseFile) -> None:
+    started = Started(Layout([whole(cold)]))
+    started.turns.run()
+    done, _ = started.turns.fetches.pop()
+    done.errback(Failure(OSError(errno.EIO, "a scratch")))
+    assert len(started.results) == 1
+    assert started.results[0].check(OSError)
 
 
-def test_stopping_lets_go_of_the_source(streaming: Streaming) -> None:
-    import gc
-    import weakref
-
-    source = Bytes(bytes(3_000_000))
-    gone = weakref.ref(source)
-    streaming = Streaming(source)
-    streaming.start()
-    streaming.turns(1)
-    streaming.body.stopProducing()
-    body = streaming.body
-    del source, streaming
-    gc.collect()
-    assert body.length
-    assert gone() is None
+def test_a_base_that_was_written_to_fails_the_body(base: BaseFile) -> None:
+    started = Started(Layout([whole(base)]))
+    started.consumer.on_write = lambda: os.utime(base.path, ns=(1, 1))
+    started.turns.run()
+    assert started.consumer.data == DATA[:CHUNK]
+    assert started.results[0].check(BaseChanged)
 
 
-@pytest.mark.parametrize("broken_from", [0, 1, CHUNK, CHUNK + 1, 2_500_000])
-def test_a_read_error_fails_it(broken_from: int) -> None:
-    streaming = Streaming(Bytes(bytes(3_000_000), broken_from=broken_from))
-    streaming.start()
-    streaming.turns()
-    (failure,) = streaming.results
-    assert "Input/output error" in str(failure)
-    # Nothing from the broken place on, and nothing of what comes behind it.
-    assert len(streaming.consumer.data) <= len(b"head") + broken_from
-    streaming.body.stopProducing()
+def test_small_pieces_are_had_at_once_where_they_are_in_memory(base: BaseFile) -> None:
+    layout = Layout([FileRange(source=base, start=5, stop=50), memory(b"archive")])
+    assert read_cached(layout.pieces(0, layout.size)) == DATA[5:50] + b"archive"
 
 
-def test_an_error_of_the_pieces_fails_it() -> None:
-    def pieces() -> Iterator[Piece]:
-        yield memory(b"abc")
-        raise ValueError("nonsense")
-
-    scheduled: list[Callable[[], None]] = []
-    results: list[object] = []
-    body = ImageBody(pieces(), 6, scheduled.append)
-    body.startProducing(Recorder()).addBoth(results.append)
-    scheduled.pop()()
-    assert "nonsense" in str(results[0])
-
-
-class _Sink(Protocol):
-    """A server that takes one request and says nothing but that it came."""
-
-    def connectionMade(self) -> None:
-        self.got = b""
-
-    def dataReceived(self, data: bytes) -> None:
-        self.got += data
-        _, separator, body = self.got.partition(b"\r\n\r\n")
-        if separator and len(body) == self.factory.length:  # type: ignore[attr-defined]
-            self.factory.body = body  # type: ignore[attr-defined]
-            self.transport.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")  # type: ignore[union-attr]
-            self.transport.loseConnection()  # type: ignore[union-attr]
-
-    def connectionLost(self, reason: object = None) -> None:
-        self.factory.closed.callback(None)  # type: ignore[attr-defined]
-
-
-@pytest_twisted.inlineCallbacks
-def test_twisteds_own_client_sends_it(streaming: Streaming) -> Iterator[Deferred[object]]:
-    """A consumer that nobody here wrote."""
-    sink = Factory.forProtocol(_Sink)
-    sink.length = len(streaming.expected)  # type: ignore[attr-defined]
-    sink.closed = Deferred()  # type: ignore[attr-defined]
-    port = reactor.listenTCP(0, sink, interface="127.0.0.1")  # type: ignore[attr-defined]
-    pieces = [memory(streaming.expected)]
-    body = ImageBody(
-        iter(pieces),
-        len(streaming.expected),
-        lambda call: reactor.callLater(0, call),  # type: ignore[attr-defined]
-    )
-    url = b"http://127.0.0.1:%d/" % port.getHost().port
-    response = yield Agent(reactor).request(b"PUT", url, bodyProducer=body)
-    assert response.code == 204  # type: ignore[attr-defined]
-    assert sink.body == streaming.expected  # type: ignore[attr-defined]
-    yield sink.closed  # type: ignore[attr-defined]
-    yield port.stopListening()
+def test_small_pieces_are_not_had_where_a_medium_must_be_waited_for(cold: BaseFile) -> None:
+    layout = Layout([memory(b"archive"), FileRange(source=cold, start=5, stop=50)])
+    assert read_cached(layout.pieces(0, layout.size)) is None
+    assert read_cached(layout.pieces(0, 7)) == b"archive"

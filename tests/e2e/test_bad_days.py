@@ -1,0 +1,317 @@
+"""Scope: the controller on bad days of a real API server: nothing is lost and nothing spins.
+
+Each test that lets time pass prints and bounds the request rate of that time, which
+docs/controller.md states. A counting proxy stands between the two, and answers in the server's
+place where it should fail.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from kube_samples import condition
+from kubecluster import Cluster, run
+from kubeproxy import Fault
+from kubeserver import KubeServer
+from stub_images import StubImages
+from twisted.internet import reactor as _reactor
+from twisted.internet.task import deferLater
+
+from mic.kube.api import SECRETS
+from mic.kube.images import ImageRequest
+from mic.kube.objects import HANDED_OVER_LABEL
+
+reactor = cast(Any, _reactor)
+HOSTS = 20
+
+
+def _say(what: str, rate: float) -> None:
+    print(f"request rate, {what}: {rate:.2f}/s")
+
+
+def _create_hosts(cluster: Cluster, count: int = HOSTS) -> None:
+    for number in range(count):
+        cluster.create_secret(f"net-{number}", b"interfaces: []")
+        cluster.create_image(f"host-{number}", secret=f"net-{number}")
+
+
+async def _all_ready(cluster: Cluster, count: int = HOSTS) -> None:
+    urls = [await cluster.until_image(f"host-{number}") for number in range(count)]
+    assert set(urls) == set(cluster.images.served)
+
+
+@run
+async def test_the_api_server_is_down_at_the_start(cluster: Cluster) -> None:
+    _create_hosts(cluster, 3)
+    cluster.kube.kill_apiserver()
+    try:
+        controller = cluster.start_controller()
+        rate = await cluster.quiet(6.0)
+        assert not controller.readiness().ready
+        assert controller.readiness().problems
+    finally:
+        cluster.kube.start_apiserver()
+    _say("API server down at the start", rate)
+    assert rate < 5
+    await _all_ready(cluster, 3)
+    await cluster.until(lambda: controller.readiness().ready, "readiness")
+
+
+@run
+async def test_the_api_server_goes_away_and_comes_back_without_its_history(
+    cluster: Cluster,
+) -> None:
+    _create_hosts(cluster, 3)
+    controller = cluster.start_controller()
+    await _all_ready(cluster, 3)
+    await cluster.until(lambda: controller.readiness().ready, "readiness")
+    cluster.kube.kill_apiserver()
+    cluster.proxy.cut_watches()
+    rate = await cluster.quiet(8.0)
+    assert controller.readiness().ready, "hosts that boot read on"
+    assert controller.readiness().problems
+    # What happened meanwhile, to be found by listing alone: the versions we know are compacted.
+    cluster.proxy.fault = lambda verb, path: Fault(code=503, reason="ServiceUnavailable")
+    cluster.kube.start_apiserver()
+    cluster.edit_secret("net-0", b"interfaces: [] # other")
+    cluster.delete_image("host-1")
+    cluster.create_image("new")
+    cluster.kube.compact()
+    cluster.kube.kill_apiserver()
+    cluster.kube.start_apiserver()
+    before = set(cluster.images.served)
+    cluster.proxy.fault = lambda verb, path: None
+    await cluster.until(lambda: cluster.image("host-1") is None, "the end of host-1")
+    new = {await cluster.until_image(name) for name in ("host-0", "host-2", "new")}
+    assert new == set(cluster.images.served)
+    assert len(new & before) == 1
+    await cluster.until(lambda: not controller.readiness().problems, "no problems left")
+    _say("API server down in mid-flight", rate)
+    assert rate < 5
+
+
+@run
+async def test_versions_that_are_too_old_lead_to_a_new_list(cluster: Cluster) -> None:
+    cluster.start_controller()
+    cluster.create_image("a")
+    await cluster.until_image("a")
+    cluster.proxy.fault = lambda verb, path: (
+        Fault(code=410, reason="Expired") if verb.startswith("watch") else None
+    )
+    cluster.proxy.cut_watches()
+    rate = await cluster.quiet(5.0)
+    cluster.proxy.fault = lambda verb, path: None
+    cluster.create_image("b")
+    await cluster.until_image("b")
+    _say("every watch too old", rate)
+    assert rate < 8
+
+
+async def _refused(cluster: Cluster, fault: Fault) -> float:
+    """Requests per second while the server refuses writes of many objects; then all get ready."""
+    _create_hosts(cluster)
+    cluster.proxy.fault = lambda verb, path: fault if verb.startswith("update") else None
+    controller = cluster.start_controller()
+    await deferLater(reactor, 1.0)
+    rate = await cluster.quiet(6.0)
+    if fault.code == 403:
+        assert any(
+            "update preprovisioningimages" in each for each in controller.readiness().missing
+        )
+        assert any("update preprovisioningimages" in line for line in cluster.log)
+    assert not controller.readiness().ready
+    cluster.proxy.fault = lambda verb, path: None
+    await _all_ready(cluster)
+    await cluster.until(lambda: controller.readiness().ready, "readiness")
+    _say(f"writes of {HOSTS} objects answered with {fault.code}", rate)
+    return rate
+
+
+@run
+async def test_writes_are_answered_with_500(cluster: Cluster) -> None:
+    assert await _refused(cluster, Fault(code=500, reason="InternalError")) < 10
+
+
+@run
+async def test_writes_are_answered_with_429(cluster: Cluster) -> None:
+    fault = Fault(code=429, reason="TooManyRequests", headers={"Retry-After": "1"})
+    assert await _refused(cluster, fault) < 10
+
+
+@run
+async def test_writes_are_answered_with_403(cluster: Cluster) -> None:
+    assert await _refused(cluster, Fault(code=403, reason="Forbidden")) < 10
+
+
+@run
+async def test_everything_is_answered_with_403(cluster: Cluster) -> None:
+    cluster.create_image("host")
+    cluster.proxy.fault = lambda verb, path: Fault(code=403, reason="Forbidden")
+    controller = cluster.start_controller()
+    rate = await cluster.quiet(5.0)
+    problems = " ".join(controller.readiness().problems)
+    assert "the right to list preprovisioningimages" in problems
+    assert "the right to list secrets" in problems
+    cluster.proxy.fault = lambda verb, path: None
+    await cluster.until_image("host")
+    _say("everything answered with 403", rate)
+    assert rate < 8
+
+
+@run
+async def test_a_watch_is_cut_in_the_middle_of_an_event(cluster: Cluster) -> None:
+    cluster.create_secret("net", b"interfaces: []")
+    cluster.create_image("host", secret="net")
+    cluster.start_controller()
+    url = await cluster.until_image("host")
+    for number in range(3):
+        cluster.proxy.cut_watches(b'{"type":"MODIFIED","object":{"metadata":{"na')
+        cluster.edit_secret("net", b"interfaces: [] # %d" % number)
+        url = await cluster.until_image("host", other_than=url)
+    assert set(cluster.images.served) == {url}
+
+
+@run
+async def test_a_storm_of_conflicts_on_one_object(cluster: Cluster) -> None:
+    cluster.create_image("host")
+    cluster.start_controller()
+    cluster.proxy.forget()
+    for number in range(150):
+        cluster.edit_image("host", {"metadata": {"annotations": {"storm": str(number)}}})
+        await deferLater(reactor, 0.01)
+    count = cluster.proxy.count()
+    writes = sum(n for what, n in count.items() if what.startswith("update"))
+    print(f"writes in a storm of 150 foreign ones: {writes}")
+    assert writes <= 150
+    await cluster.until_image("host")
+    assert await cluster.quiet(2.0) == 0
+
+
+@run
+async def test_an_object_is_recreated_while_its_image_is_built(cluster: Cluster) -> None:
+    old = cluster.create_image("host")
+
+    def recreate(request: ImageRequest) -> None:
+        cluster.images.building = lambda request: None
+        cluster.edit_image("host", {"metadata": {"finalizers": None}})
+        cluster.delete_image("host")
+        cluster.create_image("host")
+
+    cluster.images.building = recreate
+    cluster.start_controller()
+    url = await cluster.until_image("host")
+    assert set(cluster.images.served) == {url}
+    assert cluster.images.served[url].uid != old["metadata"]["uid"]
+
+
+@run
+async def test_an_object_is_deleted_while_its_image_is_built(cluster: Cluster) -> None:
+    cluster.create_image("host")
+
+    def delete(request: ImageRequest) -> None:
+        cluster.images.building = lambda request: None
+        cluster.delete_image("host")
+
+    cluster.images.building = delete
+    cluster.start_controller()
+    await cluster.until(lambda: cluster.image("host") is None, "the end of the object")
+    await cluster.until(lambda: not cluster.images.served, "no image left")
+
+
+@run
+async def test_an_object_is_handed_over_while_its_image_is_built(cluster: Cluster) -> None:
+    cluster.create_image("host")
+
+    def label(request: ImageRequest) -> None:
+        cluster.images.building = lambda request: None
+        cluster.edit_image("host", {"metadata": {"labels": {HANDED_OVER_LABEL: "x"}}})
+
+    cluster.images.building = label
+    cluster.start_controller()
+    await cluster.until(
+        lambda: (
+            HANDED_OVER_LABEL in ((cluster.image("host") or {})["metadata"].get("labels") or {})
+            and "finalizers" not in (cluster.image("host") or {})["metadata"]
+        ),
+        "our finalizer gone",
+    )
+    assert cluster.images.served == {}
+    assert not (cluster.image("host") or {})["status"].get("imageUrl")
+
+
+@run
+async def test_a_secret_is_deleted_and_brought_back(cluster: Cluster) -> None:
+    cluster.create_secret("net", b"interfaces: []")
+    cluster.create_image("host", secret="net")
+    cluster.start_controller()
+    url = await cluster.until_image("host")
+    cluster.kube.delete(SECRETS, cluster.namespace, "net")
+    await cluster.until(
+        lambda: (
+            condition(cluster.image("host") or {}, "Error").get("reason") == "MissingNetworkData"
+        ),
+        "the error",
+    )
+    assert cluster.images.served == {}
+    _say("a Secret is missing", await cluster.quiet(5.0))
+    # Without the label that would have the watch tell of it: found by asking again, after 10 s.
+    cluster.create_secret("net", b"interfaces: []")
+    again = await cluster.until_image("host", other_than=url)
+    assert set(cluster.images.served) == {again}
+
+
+@run
+async def test_a_namespace_is_being_deleted(cluster: Cluster) -> None:
+    _create_hosts(cluster, 3)
+    cluster.start_controller()
+    await _all_ready(cluster, 3)
+    # What the namespace controller does, in the order that is the worst for us.
+    cluster.kube.ask("DELETE", f"/api/v1/namespaces/{cluster.namespace}")
+    for number in range(3):
+        cluster.kube.delete(SECRETS, cluster.namespace, f"net-{number}")
+    for number in range(3):
+        cluster.delete_image(f"host-{number}")
+    for number in range(3):
+        gone = f"host-{number}"
+        await cluster.until(
+            lambda gone=gone: cluster.image(gone) is None,  # type: ignore[misc]
+            f"the end of {gone}",
+        )
+    assert cluster.images.served == {}
+    rate = await cluster.quiet(2.0)
+    _say("a namespace on its way out", rate)
+    assert rate == 0
+
+
+@run
+async def test_a_controller_that_stops_in_mid_pass_leaves_nothing_half_written(
+    cluster: Cluster,
+) -> None:
+    _create_hosts(cluster)
+    cluster.start_controller()
+    await cluster.until(
+        lambda: cluster.proxy.count()["update preprovisioningimages/status"] > 5, "mid-flight"
+    )
+    began = reactor.seconds()
+    await cluster.stop_controllers()
+    assert reactor.seconds() - began < 5
+    for number in range(HOSTS):
+        status = (cluster.image(f"host-{number}") or {}).get("status") or {}
+        if condition({"status": status}, "Ready").get("status") == "True":
+            assert status["imageUrl"] in cluster.images.served
+    images = cluster.images = StubImages()
+    cluster.start_controller(images)
+    await _all_ready(cluster)
+
+
+def test_our_manifests_grant_what_is_used_and_nothing_else(kube: KubeServer) -> None:
+    verbs = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
+    plurals = ("preprovisioningimages.metal3.io", "secrets")
+    allowed = {(v, plural) for plural in plurals for v in verbs if kube.account_may(v, plural)}
+    assert allowed == {
+        (v, plural) for plural in plurals for v in ("get", "list", "watch", "update")
+    }
+    for verb in verbs:
+        status = "preprovisioningimages.metal3.io/status"
+        assert kube.account_may(verb, status) == (verb == "update")
+    assert not kube.account_may("list", "configmaps")

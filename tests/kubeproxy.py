@@ -1,0 +1,200 @@
+"""An HTTP proxy in front of a real API server that counts, and that fails requests when told to."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
+from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool
+from twisted.web.http import Request as HttpRequest
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IPolicyForHTTPS
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+from zope.interface import implementer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """An answer in the place of the API server's."""
+
+    code: int
+    reason: str
+    headers: Mapping[str, str] | None = None
+
+
+Decide = Callable[[str, str], Fault | None]
+"""(verb in RBAC's words with the resource, path) to a fault, or None to let the request through."""
+
+
+class FaultProxy:
+    """Listens on a port of its own, plain; everything it is not told to fail goes through."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.maxPersistentPerHost = 20
+        self.agent = Agent(reactor, contextFactory=_AnyCertificate(), pool=self._pool)
+        self.fault: Decide = lambda verb, path: None
+        self.requests: list[tuple[float, str]] = []
+        """(monotonic time, verb and resource) of every request that came."""
+        self.watches: set[Request] = set()
+        self.channels: set[Any] = set()
+        self._port: Any = None
+
+    def start(self) -> None:
+        self._port = reactor.listenTCP(0, Site(_Everything(self)), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.url = f"http://127.0.0.1:{self._port.getHost().port}"
+
+    async def stop(self) -> None:
+        await self._port.stopListening()
+        for channel in self.channels:
+            if channel.transport is not None:
+                channel.transport.abortConnection()
+        await deferLater(reactor, 0)  # connections end in the next turn
+        await self._pool.closeCachedConnections()
+
+    def cut_watches(self, half_event: bytes = b"") -> None:
+        """Cut every watch off, in the middle of an event when one is given."""
+        for request in list(self.watches):
+            if half_event:
+                request.write(half_event)
+            if request.transport is not None:
+                request.transport.loseConnection()
+
+    def count(self) -> Counter[str]:
+        """Requests by verb and resource since `forget`."""
+        return Counter(what for _, what in self.requests)
+
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self.requests.clear()
+
+    def target(self, path: str) -> bytes:
+        return (self._target + path).encode()
+
+
+class _Everything(Resource):
+    isLeaf = True
+
+    def __init__(self, proxy: FaultProxy) -> None:
+        super().__init__()
+        self._proxy = proxy
+
+    def render(self, request: Request) -> int:
+        self._proxy.channels.add(request.channel)
+        path = request.uri.decode()
+        verb = _verb(request.method.decode(), path)
+        self._proxy.requests.append((time.monotonic(), verb))
+        fault = self._proxy.fault(verb, path)
+        if fault is not None:
+            request.setResponseCode(fault.code)
+            request.setHeader("Content-Type", "application/json")
+            for name, value in (fault.headers or {}).items():
+                request.setHeader(name, value)
+            status = {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "status": "Failure",
+                "reason": fault.reason,
+                "message": f"{verb}: refused by the test",
+                "code": fault.code,
+            }
+            request.write(json.dumps(status).encode())
+            request.finish()
+            return NOT_DONE_YET
+        Deferred.fromCoroutine(self._forward(request, path, verb.startswith("watch"))).addErrback(
+            lambda _: request.transport and request.transport.loseConnection()
+        )
+        return NOT_DONE_YET
+
+    async def _forward(self, request: Request, path: str, watch: bool) -> None:
+        headers = Headers()
+        for name, values in request.requestHeaders.getAllRawHeaders():
+            if name.lower() not in (b"host", b"content-length", b"connection", b"accept-encoding"):
+                headers.setRawHeaders(name, values)
+        body = request.content.read()
+        gone = [False]
+
+        def lost(_: object) -> None:
+            gone[0] = True
+            self._proxy.watches.discard(request)
+
+        request.notifyFinish().addErrback(lost)
+        response = await self._proxy.agent.request(
+            request.method,
+            self._proxy.target(path),
+            headers,
+            FileBodyProducer(io.BytesIO(body)) if body else None,
+        )
+        if gone[0]:
+            return
+        request.setResponseCode(response.code)
+        for name in (b"Content-Type", b"Retry-After"):
+            for value in response.headers.getRawHeaders(name, ()):
+                request.responseHeaders.addRawHeader(name, value)
+        if watch:
+            self._proxy.watches.add(request)
+            request.write(b"")
+        finished: Deferred[None] = Deferred()
+        response.deliverBody(_Relay(request, gone, finished))
+        await finished
+        self._proxy.watches.discard(request)
+        if not gone[0]:
+            request.finish()
+
+
+class _Relay(Protocol):
+    def __init__(self, request: HttpRequest, gone: list[bool], finished: Deferred[None]) -> None:
+        self._request = request
+        self._gone = gone
+        self._finished = finished
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._gone[0]:
+            assert self.transport is not None
+            self.transport.abortConnection()
+        else:
+            self._request.write(data)
+
+    def connectionLost(self, reason: object = None) -> None:
+        self._finished.callback(None)
+
+
+@implementer(IPolicyForHTTPS, IOpenSSLClientConnectionCreator)
+class _AnyCertificate:
+    """The test's own API server has a certificate of its own making."""
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> _AnyCertificate:
+        return self
+
+    def clientConnectionForTLS(self, protocol: object) -> SSL.Connection:
+        return SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+
+
+def _verb(method: str, path: str) -> str:
+    where, _, query = path.partition("?")
+    parts = where.strip("/").split("/")
+    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    if parts[:1] == ["namespaces"] and len(parts) > 2:
+        parts = parts[2:]
+    resource, named = parts[0] if parts else "", len(parts) > 1
+    if "/".join(parts[2:]):
+        resource += "/" + parts[2]
+    if method == "GET":
+        verb = "watch" if "watch=True" in query or "watch=true" in query else "list"
+        verb = "get" if named else verb
+    else:
+        verb = {"PUT": "update", "POST": "create", "PATCH": "patch"}.get(method, method.lower())
+    return f"{verb} {resource}"

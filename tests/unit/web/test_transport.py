@@ -1,0 +1,309 @@
+"""The transport that sends files, over real TCP with peers that read, stop reading, and vanish.
+
+Scope: mic.web.transport behind a port of mic.web.listen. What HTTP makes of it is tested with
+real daemons in tests/functional.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.threads import deferToThread
+
+from mic.config import Tcp
+from mic.web.listen import listen
+from mic.web.transport import FileTransport
+
+DATA = random.Random(0).randbytes(6 * 1024 * 1024)
+TIMEOUT = 20.0
+
+
+class Server(Protocol):
+    """A connection whose requests the test answers."""
+
+    transport: FileTransport
+
+    def __init__(self, answer: Callable[[FileTransport, bytes], None]) -> None:
+        self._answer = answer
+        self.lost: Deferred[Any] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._answer(self.transport, data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.lost.callback(None)
+
+
+class Servers(Factory):
+    """Makes connections, and remembers the last one."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.answer: Callable[[FileTransport, bytes], None] = lambda transport, data: None
+        self.made: Deferred[Server] = Deferred()
+
+    def buildProtocol(self, address: Any) -> Server:
+        server = Server(self.answer)
+        self.made.callback(server)
+        return server
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(DATA)
+    return path
+
+
+@pytest.fixture
+def fd(file: Path) -> Any:
+    fd = os.open(file, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+@pytest_twisted.async_yield_fixture
+async def servers() -> AsyncIterator[tuple[Servers, int]]:
+    factory = Servers()
+    port: Any = await listen(reactor, Tcp(host="127.0.0.1", port=0), factory)
+    yield factory, port.getHost().port
+    await port.stopListening()
+
+
+def connect(port: int, *, room: int = 0) -> socket.socket:
+    sock = socket.socket()
+    sock.settimeout(TIMEOUT)
+    if room:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    sock.connect(("127.0.0.1", port))
+    return sock
+
+
+def everything(port: int, *, room: int = 0, most: int = 1 << 20) -> bytes:
+    """What a peer gets that says a byte and reads to the end; for a thread."""
+    with connect(port, room=room) as sock:
+        sock.sendall(b"?")
+        received = bytearray()
+        while data := sock.recv(most):
+            received += data
+        return bytes(received)
+
+
+def ignore(count: int) -> None:
+    """Nobody counts."""
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("room", [0, 4096])
+async def test_bytes_and_files_arrive_in_the_order_they_were_written(
+    servers: tuple[Servers, int], fd: int, room: int
+) -> None:
+    factory, port = servers
+    noise = random.Random(room)
+    expected = bytearray()
+    sent: list[int] = []
+
+    def answer(transport: FileTransport, data: bytes) -> None:
+        for _ in range(60):
+            start = noise.randrange(len(DATA))
+            stop = min(start + noise.choice([1, 100, 5000, 300_000]), len(DATA))
+            expected.extend(DATA[start:stop])
+            if noise.random() < 0.5:
+                transport.send_file(fd, start, stop, sent.append)
+            elif noise.random() < 0.5:
+                transport.write(DATA[start:stop])
+            else:
+                transport.writeSequence([DATA[start : start + 1], DATA[start + 1 : stop]])
+        transport.loseConnection()
+
+    factory.answer = answer
+    got = await deferToThread(everything, port, room=room, most=50_000)
+    assert got == expected
+    assert all(sent)
+    await (await factory.made).lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_sent_of_a_file_is_told_to_the_byte(
+    servers: tuple[Servers, int], fd: int
+) -> None:
+    factory, port = servers
+    sent: list[int] = []
+    factory.answer = lambda transport, _: (
+        transport.send_file(fd, 17, len(DATA), sent.append),
+        transport.loseConnection(),
+    )[0]
+    got = await deferToThread(everything, port, room=4096)
+    assert got == DATA[17:]
+    assert sum(sent) == len(DATA) - 17
+    # Not all at once: others have their turn.
+    assert max(sent) <= 2 * 1024 * 1024
+    await (await factory.made).lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_goes_out_at_once_may_be_overwritten_at_once(
+    servers: tuple[Servers, int], fd: int
+) -> None:
+    factory, port = servers
+    buffer = bytearray(200_000)
+
+    def answer(transport: FileTransport, data: bytes) -> None:
+        # More than any socket takes: the rest must have been copied.
+        for number in range(100):
+            buffer[:] = bytes([number]) * len(buffer)
+            transport.write_now(b"head%03d" % number, memoryview(buffer))
+        transport.loseConnection()
+
+    factory.answer = answer
+    got = await deferToThread(everything, port, room=4096)
+    assert got == b"".join(b"head%03d" % n + bytes([n]) * 200_000 for n in range(100))
+    await (await factory.made).lost
+
+
+class Pieces:
+    """A streaming producer of pieces of a file, one after the other, that counts its pauses."""
+
+    def __init__(self, transport: FileTransport, fd: int, step: int) -> None:
+        self.transport = transport
+        self.fd = fd
+        self.step = step
+        self.position = 0
+        self.paused = 0
+        self.queued = 0
+
+    def resumeProducing(self) -> None:
+        stop = min(self.position + self.step, len(DATA))
+        if self.position == len(DATA):
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+            return
+        self.queued += 1
+        start, self.position = self.position, stop
+        self.transport.send_file(self.fd, start, stop, ignore)
+
+    def pauseProducing(self) -> None:
+        self.paused += 1
+
+    def stopProducing(self) -> None:
+        self.queued = -1
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("step", [1000, 1024 * 1024, len(DATA)])
+async def test_a_producer_is_resumed_when_its_piece_is_gone(
+    servers: tuple[Servers, int], fd: int, step: int
+) -> None:
+    factory, port = servers
+    made: list[Pieces] = []
+
+    def answer(transport: FileTransport, data: bytes) -> None:
+        producer = Pieces(transport, fd, step)
+        made.append(producer)
+        transport.registerProducer(producer, True)
+        producer.resumeProducing()
+
+    factory.answer = answer
+    assert await deferToThread(everything, port) == DATA
+    assert made[0].paused >= made[0].queued == -(-len(DATA) // step)
+    await (await factory.made).lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_ends_early_closes_the_connection(
+    servers: tuple[Servers, int], file: Path, fd: int
+) -> None:
+    factory, port = servers
+    sent: list[int] = []
+    factory.answer = lambda transport, _: transport.send_file(fd, 0, len(DATA), sent.append)
+    os.truncate(file, 1000)
+
+    def read() -> bytes:
+        received = b""
+        with suppress(ConnectionResetError), connect(port) as sock:
+            sock.sendall(b"?")
+            while data := sock.recv(1 << 20):
+                received += data
+        return received
+
+    got = await deferToThread(read)
+    assert DATA[:1000].startswith(got)
+    assert sent == [1000, 0]
+    await (await factory.made).lost
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("abruptly", [False, True])
+async def test_a_peer_may_vanish_in_the_middle_of_a_file(
+    servers: tuple[Servers, int], fd: int, abruptly: bool
+) -> None:
+    factory, port = servers
+    factory.answer = lambda transport, _: transport.send_file(fd, 0, len(DATA), ignore)
+
+    def read_some() -> None:
+        with connect(port, room=4096) as sock:
+            sock.sendall(b"?")
+            assert sock.recv(1000)
+            if abruptly:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    await deferToThread(read_some)
+    server = await factory.made
+    await server.lost
+    # Nothing keeps what was never sent.
+    assert not server.transport._queue
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_aborted_connection_sends_no_more(servers: tuple[Servers, int], fd: int) -> None:
+    factory, port = servers
+
+    def answer(transport: FileTransport, data: bytes) -> None:
+        transport.write(b"seen")
+        transport.send_file(fd, 0, len(DATA), ignore)
+        transport.abortConnection()
+        transport.write(b"not seen")
+
+    factory.answer = answer
+
+    def read() -> bytes:
+        with suppress(ConnectionResetError):
+            return everything(port)
+        return b""
+
+    assert await deferToThread(read) == b""
+    await (await factory.made).lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_has_said_all_still_gets_its_answer(
+    servers: tuple[Servers, int], fd: int
+) -> None:
+    factory, port = servers
+    factory.answer = lambda transport, _: transport.send_file(fd, 0, len(DATA), ignore)
+
+    def read() -> bytes:
+        with connect(port) as sock:
+            sock.sendall(b"?")
+            received = bytearray()
+            while len(received) < len(DATA):
+                received += sock.recv(1 << 20)
+            sock.shutdown(socket.SHUT_WR)
+            assert sock.recv(1) == b""
+            return bytes(received)
+
+    assert await deferToThread(read) == DATA
+    await (await factory.made).lost
