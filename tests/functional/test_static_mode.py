@@ -211,7 +211,7 @@ def test_two_files_of_one_host_are_told(server: Server, hosts: Path) -> None:
     (hosts / "twin.json").write_text(document("192.0.2.1"))
     (hosts / "twin.yaml").write_text(document("192.0.2.2"))
     server.daemon.hang_up()
-    server.daemon.wait_for(r"twin\.json names the same host as twin\.yaml")
+    server.daemon.wait_for(r"twin\.yaml: twin\.json names the same host and is ignored")
     eventually(lambda: status(server, "twin.iso") == 200, "twin is served")
     assert b"192.0.2.2" in config(server.get("/twin.initramfs"), server.media)
 
