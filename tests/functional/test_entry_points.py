@@ -231,7 +231,7 @@ def test_show_prints_the_same_of_a_file_and_of_a_url(
     [
         ("/no/such.iso", ["No such file"]),
         ("/usr", ["directory"]),
-        ("/etc/passwd", ["neither an ISO image nor an initramfs"]),
+        ("/etc/passwd", ["ISO", "initramfs"]),
         ("http://127.0.0.1:1/x.iso", ["refused"]),
         ("http://no-such-host.invalid/x.iso", ["no-such-host.invalid"]),
     ],
