@@ -322,8 +322,6 @@ def check_base(variable: str, kind: Kind, path: str) -> None:
     """
     try:
         with peek(path) as source:
-            if not source.size:
-                raise ConfigError([f"{variable}: base image {path} is empty"])
             if kind is Kind.ISO:
                 embed_area(Iso(source), source)
             elif not source.size:
