@@ -343,7 +343,7 @@ def mic(name: str, checkout: Path, site: Site) -> Iterator[Server]:
         yield Server(name=name, pid=plain.pid, port=port, tls_port=tls_port)
 
 
-def _write_iso(path: Path, mebibytes: int) -> None:
+def make_iso(path: Path, mebibytes: int) -> None:
     block = random.Random(0).randbytes(KIB * KIB)
     files = coreos_files(
         kernel=block,
@@ -353,7 +353,7 @@ def _write_iso(path: Path, mebibytes: int) -> None:
     path.write_bytes(write_iso(files, "mic-bench"))
 
 
-def _certificate(directory: Path) -> tuple[Path, Path]:
+def certificate(directory: Path) -> tuple[Path, Path]:
     cert, key = directory / "cert.pem", directory / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     command += ["-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", str(key)]
@@ -417,8 +417,8 @@ def _run(options: argparse.Namespace, directory: Path) -> None:
     subprocess.run(["gcc", "-O2", "-o", binary, str(HERE / "load.c")], check=True)
     iso = options.iso or directory / "base.iso"
     if not iso.exists():
-        _write_iso(iso, options.size)
-    cert, key = _certificate(directory)
+        make_iso(iso, options.size)
+    cert, key = certificate(directory)
     hosts = directory / "hosts"
     hosts.mkdir()
     (hosts / "host.yaml").touch()

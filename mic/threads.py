@@ -21,9 +21,16 @@ _STOP_TIME = 2.0
 class Threads(Service):
     """A pool for calls that block, at first for file and CPU work; `run` awaits a call in it."""
 
-    def __init__(self, reactor: Any, size: int = 4, name: str = "mic-files") -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        size: int = 4,
+        name: str = "mic-files",
+        patience: float = _STOP_TIME,
+    ) -> None:
         self._reactor = reactor
         self._name = name
+        self._patience = patience
         self._pool = ThreadPool(minthreads=0, maxthreads=size, name=name)
         # A read that hangs (dead network storage, a scratched disc) must not keep the process.
         self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
@@ -34,10 +41,10 @@ class Threads(Service):
         self._pool.start()
 
     def stopService(self) -> Deferred[None]:
-        """Stop the pool; what still runs after two seconds is left to die with the process."""
+        """Stop the pool; what still runs after ``patience`` seconds dies with the process."""
         super().stopService()
         stopped: Deferred[None] = Deferred()
-        stopped.addTimeout(_STOP_TIME, self._reactor, onTimeoutCancel=lambda *_: None)
+        stopped.addTimeout(self._patience, self._reactor, onTimeoutCancel=lambda *_: None)
 
         def fire() -> None:
             if not stopped.called:

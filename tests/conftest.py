@@ -7,10 +7,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from kubeserver import KubeServer
 from twisted.internet import reactor
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+
+# How long an example takes is the machine's business: a busy one made tests fail.
+hypothesis.settings.register_profile(
+    "mic", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("mic")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -174,8 +174,11 @@ def peek(path: str) -> Iterator[Source]:
     """A base file to look at, without the cost of reading it whole; raises `OSError`."""
     fd, size = _open(path)
     try:
-        if stat.S_ISDIR(os.fstat(fd).st_mode):
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISDIR(mode):
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+            raise OSError(errno.EINVAL, "it is neither a file nor a block device")
         yield _Peek(fd, size)
     finally:
         os.close(fd)

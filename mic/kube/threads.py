@@ -13,13 +13,13 @@ import math
 import os
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
+from threading import Event, Thread
 from typing import Any, TypeVar, cast
 
 import urllib3
@@ -76,6 +76,10 @@ TOKEN_SECONDS = 60.0
 
 LONGEST_WISH = 60.0
 """Seconds: a Retry-After beyond this is cut, so that a proxy's hour does not become ours."""
+
+STOP_SECONDS = 0.5
+"""How long stopping waits for threads. Whoever asked has stopped before: what still blocks is an
+API server that does not answer, and nothing can be learned from it any more."""
 
 IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 IN_CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
@@ -195,7 +199,9 @@ class ThreadedKubernetes(Service):
         self._configuration.connection_pool_maxsize = self._size
         self._api = _client.ApiClient(configuration=self._configuration)
         self._api.user_agent = f"mic/{__version__}"
-        self._threads = Threads(self._reactor, self._size, name="mic-kubernetes")
+        self._threads = Threads(
+            self._reactor, self._size, name="mic-kubernetes", patience=STOP_SECONDS
+        )
         self._threads.startService()
 
     def stopService(self) -> Deferred[None]:
@@ -207,7 +213,9 @@ class ThreadedKubernetes(Service):
         api, self._api = self._api, None
 
         def close(_: None) -> None:
-            api.rest_client.pool_manager.clear()
+            # In a thread: closing a connection may wait for whoever reads from it.
+            clear = api.rest_client.pool_manager.clear
+            Thread(target=clear, daemon=True, name="mic-kubernetes-close").start()
 
         return threads.stopService().addCallback(close)
 
@@ -331,7 +339,7 @@ class _Stream:
         self._reactor = reactor
         self._on_event = on_event
         # ``Watch.stream`` forgets a stop that came before its first event: hence a flag of our own.
-        self._stopped = threading.Event()
+        self._stopped = Event()
         self._watch = _watch.Watch(return_type=object)  # plain dictionaries, no models
 
     def stop(self) -> None:

@@ -6,7 +6,7 @@ does not go quiet.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 
 from twisted.logger import Logger
@@ -33,9 +33,7 @@ class Coverage:
     def add(self, start: int, stop: int) -> None:
         """Count the bytes ``start`` to ``stop`` (exclusive)."""
         first = bisect_left(self._stops, start)
-        last = first
-        while last < len(self._starts) and self._starts[last] <= stop:
-            last += 1
+        last = bisect_right(self._starts, stop, first)
         if first == last:
             if len(self._starts) < _MAX_SPANS:
                 self._starts.insert(first, start)
@@ -101,8 +99,12 @@ class Downloads:
         self, label: str, client: str, etag: str, *, size: int, start: int, stop: int
     ) -> None:
         """A response body that goes out at once: `begin`, `wrote` and `end` in one."""
-        download = self._download(label, client, etag, size)
-        self.wrote(download, start, stop)
+        download = self._downloads.get((label, client, etag))
+        if download is None:
+            download = self._download(label, client, etag, size)
+        download.bytes += stop - start
+        download.last = self._clock()
+        download.coverage.add(start, stop)
         if download.coverage.covered == size:
             self._end_if_whole(download)
 

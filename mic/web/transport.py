@@ -125,10 +125,10 @@ class FileTransport(Server):
         except OSError:
             return CONNECTION_LOST
         self.stopWriting()
-        # A connection that is to be closed waits for a producer that was made to wait, as with
-        # any transport: TLS closes without taking its producer away.
-        waiting = self.producer is not None and (not self.streamingProducer or self.producerPaused)
-        return CONNECTION_DONE if self.disconnecting and not waiting else None
+        # A connection that is to be closed waits for what its producer still has to write; one
+        # that was not held back has written it. (Behind TLS the channel is a producer throughout.)
+        written = self.producer is None or (self.streamingProducer and not self.producerPaused)
+        return CONNECTION_DONE if self.disconnecting and written else None
 
     def startWriting(self) -> None:
         """Ask for writability, unless the queue is being seen to."""

@@ -252,7 +252,7 @@ async def test_a_secret_is_deleted_and_brought_back(cluster: Cluster) -> None:
         ),
         "the error",
     )
-    assert cluster.images.served == {}
+    await cluster.until(lambda: not cluster.images.served, "no image left")
     _say("a Secret is missing", await cluster.quiet(5.0))
     # Without the label that would have the watch tell of it: found by asking again, after 10 s.
     cluster.create_secret("net", b"interfaces: []")
@@ -277,7 +277,8 @@ async def test_a_namespace_is_being_deleted(cluster: Cluster) -> None:
             lambda gone=gone: cluster.image(gone) is None,  # type: ignore[misc]
             f"the end of {gone}",
         )
-    assert cluster.images.served == {}
+    await cluster.until(lambda: not cluster.images.served, "no image left")
+    await cluster.quiet(0.5)  # each object that vanished is asked for once more
     rate = await cluster.quiet(2.0)
     _say("a namespace on its way out", rate)
     assert rate == 0

@@ -191,13 +191,16 @@ def machine() -> Iterator[Machine]:
 def _leader(process: subprocess.Popen[bytes]) -> int:
     """The machine's PID 1, seen from here, once its systemd can be asked."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    _eventually(lambda: process.poll() is not None or children.read_text(), "a machine", _BOOT)
-    assert process.poll() is None, "systemd-nspawn has ended"
-    leader = int(children.read_text().split()[0])
+    found: list[str] = []
 
     def asked() -> bool:
+        assert process.poll() is None, "systemd-nspawn has ended"
+        # Each time anew: the first child only makes the one that stays.
+        found[:] = children.read_text().split()
+        if not found:
+            return False
         done = subprocess.run(
-            ["nsenter", f"--target={leader}", "-a", "systemctl", "is-system-running"],
+            ["nsenter", f"--target={found[0]}", "-a", "systemctl", "is-system-running"],
             capture_output=True,
             text=True,
             timeout=_MINUTE,
@@ -206,7 +209,7 @@ def _leader(process: subprocess.Popen[bytes]) -> int:
         return done.stdout.strip() in ("starting", "running", "degraded")
 
     _eventually(asked, "a systemd that answers", _BOOT)
-    return leader
+    return int(found[0])
 
 
 def _installed() -> Path:

@@ -137,15 +137,15 @@ PROBLEMS: dict[str, tuple[Callable[[Start], object], list[str]]] = {
     ),
     "a pull secret that is nothing": (
         put("IRONIC_AGENT_PULL_SECRET", "%%" + SECRET),
-        ["IRONIC_AGENT_PULL_SECRET", "auth"],
+        ["IRONIC_AGENT_PULL_SECRET", "neither an auth.json nor base64"],
     ),
     "a pull secret that is base64 of nothing": (
         put("IRONIC_AGENT_PULL_SECRET", SECRET),
-        ["IRONIC_AGENT_PULL_SECRET", "auth"],
+        ["IRONIC_AGENT_PULL_SECRET", "auth.json"],
     ),
     "a pull secret that is broken JSON": (
         put("IRONIC_AGENT_PULL_SECRET", '{"auths": {"x": "' + SECRET),
-        ["IRONIC_AGENT_PULL_SECRET", "auth"],
+        ["IRONIC_AGENT_PULL_SECRET", "auth.json"],
     ),
     "a pull secret without auths": (
         put(

@@ -218,7 +218,7 @@ def test_two_files_of_one_host_are_told(server: Server, hosts: Path) -> None:
     put(hosts / "twin.json", document("192.0.2.1"))
     put(hosts / "twin.yaml", document("192.0.2.2"))
     server.daemon.hang_up()
-    server.daemon.wait_for(r"twin\.yaml.*twin\.json names the same host")
+    server.daemon.wait_for(r"twin\.yaml: twin\.json names the same host and is ignored")
     eventually(lambda: status(server, "twin.iso") == 200, "twin is served")
     assert b"192.0.2.2" in config(server.get("/twin.initramfs"), server.media)
 

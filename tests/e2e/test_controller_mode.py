@@ -1,0 +1,114 @@
+"""Scope: from ``kubectl apply`` to the bytes: mic as a process, a real API server and client."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import urllib3
+import yaml
+from functional.daemon import Daemon, eventually
+from kube_samples import bmo_verdict, image_body, secret_body
+from kubeserver import KubeServer
+from toys import Bytes, live_iso, put
+
+from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS
+from mic.show import read_image
+
+NAMESPACE = "to-the-bytes"
+DOCUMENT = """\
+interfaces:
+- name: {name}
+  type: ethernet
+  state: up
+  ipv4: {{enabled: true, dhcp: true}}
+"""
+
+
+def _verdict(kube: KubeServer) -> str:
+    image = kube.find(PREPROVISIONING_IMAGES, NAMESPACE, "host")
+    assert image is not None
+    return bmo_verdict(image, kube.find(SECRETS, NAMESPACE, "net"))
+
+
+def _url(kube: KubeServer, other_than: str = "") -> str:
+    def there() -> str:
+        verdict = _verdict(kube)
+        return verdict if verdict not in ("wait", f"image {other_than}") else ""
+
+    found = eventually(there, "an image")
+    assert found.startswith("image "), found
+    return found.removeprefix("image ")
+
+
+def _keyfiles(url: str) -> list[str]:
+    answer = urllib3.request("GET", url)
+    assert answer.status == 200
+    config = json.loads(read_image(Bytes(answer.data))[0])
+    paths = [file["path"] for file in config["storage"]["files"]]
+    return [path.rpartition("/")[2] for path in paths if path.endswith(".nmconnection")]
+
+
+def _start(kube: KubeServer, tmp_path: Path) -> Daemon:
+    kube.create_namespace(NAMESPACE)
+    put(tmp_path / "ipa.iso", live_iso())
+    environment = {
+        "DEPLOY_ISO": str(tmp_path / "ipa.iso"),
+        "DEPLOY_INITRD": "",
+        "IRONIC_AGENT_IMAGE": "quay.example/ipa",
+        "IRONIC_BASE_URL": "http://ironic.example",
+    }
+    flags = ["-kubeconfig", str(kube.kubeconfig(tmp_path / "config")), "-namespace", NAMESPACE]
+    addresses = ["-images-bind-addr", "127.0.0.1:0", "-metrics-addr", "0"]
+    return Daemon(tmp_path / "log", ["controller", *flags, *addresses], environment)
+
+
+def test_from_kubectl_apply_to_the_bytes(kube: KubeServer, tmp_path: Path) -> None:
+    daemon = _start(kube, tmp_path)
+    try:
+        host, port = daemon.tcp
+
+        def served(url: str) -> str:
+            return f"http://{host}:{port}/{url.rpartition('/')[2]}"
+
+        objects = [
+            secret_body("net", DOCUMENT.format(name="eth0").encode(), namespace=NAMESPACE),
+            image_body("host", secret="net", namespace=NAMESPACE),
+        ]
+        kube.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+        first = _url(kube)
+        assert _keyfiles(served(first)) == ["eth0.nmconnection"]
+
+        changed = secret_body("net", DOCUMENT.format(name="eth1").encode(), namespace=NAMESPACE)
+        kube.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(changed))
+        second = _url(kube, other_than=first)
+        assert _keyfiles(served(second)) == ["eth1.nmconnection"]
+        assert urllib3.request("GET", served(first)).status == 404
+
+        kube.kubectl("delete", "-n", NAMESPACE, "preprovisioningimage/host", "--timeout=20s")
+        assert urllib3.request("GET", served(second)).status == 404
+        assert first not in daemon.whole_log
+        assert second not in daemon.whole_log
+    finally:
+        daemon.stop()
+
+
+def test_sigterm_while_the_api_server_hangs_ends_the_process(
+    kube: KubeServer, tmp_path: Path
+) -> None:
+    daemon = _start(kube, tmp_path)
+    try:
+        daemon.wait_until_serving()
+        for number in range(30):
+            kube.create(PREPROVISIONING_IMAGES, image_body(f"h-{number}", namespace=NAMESPACE))
+        daemon.wait_for("image ready")
+        kube.pause_apiserver(True)
+        began = time.monotonic()
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.process.wait(5)
+        assert time.monotonic() - began < 5
+    finally:
+        kube.pause_apiserver(False)
+        daemon.kill()
