@@ -52,6 +52,10 @@ class ClusterHosts:
         """What is not done yet of that which was there at the start."""
         return list(self._controller.readiness().missing)
 
+    def problems(self) -> list[str]:
+        """What the API server refuses or does not answer now."""
+        return list(self._controller.readiness().problems)
+
     def defects(self) -> list[str]:
         """What has died that never should."""
         defect = self._controller.defect

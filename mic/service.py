@@ -53,6 +53,9 @@ class Hosts(Protocol):
     def missing(self) -> list[str]:
         """What keeps hosts from their images, in words."""
 
+    def problems(self) -> list[str]:
+        """What is wrong with single hosts, or passes by itself, in words."""
+
     def defects(self) -> list[str]:
         """What only a restart mends, in words."""
 
@@ -85,7 +88,11 @@ class Mic(Service):
         self.downloads = Downloads(reactor.seconds, settings.max_downloads)
         self.site = ImageSite(self.images, self.downloads, reactor, self.readers, limits)
         self.hosts = self._hosts()
-        self.health = HealthSite(defects=self.hosts.defects, missing=self.hosts.missing)
+        self.health = HealthSite(
+            defects=self.hosts.defects,
+            missing=self.hosts.missing,
+            problems=self.hosts.problems,
+        )
         self._ports: list[IListeningPort] = []
         self._pulse = LoopingCall(self._systemd.alive)
         self._pulse.clock = reactor

@@ -193,7 +193,6 @@ class StaticHosts:
             if text != before:
                 self._log.error("{text}", text=text)
 
-    @property
     def problems(self) -> list[str]:
         """What is wrong now, for people."""
         return [text for _, text in sorted(self._complaints.items())]

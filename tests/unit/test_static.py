@@ -231,7 +231,7 @@ class TestFiles:
             assert name in errors[-1]
             (site.directory / name).unlink()
         await site.look()
-        assert site.hosts.problems == []
+        assert site.hosts.problems() == []
         (site.directory / "w.yaml").unlink()
         site.put("w.json", b"json")
         await site.look()
@@ -275,7 +275,7 @@ class TestFiles:
         site.put("w.yaml", b"new")
         await site.look()
         assert site.network() == ["new"]
-        assert site.hosts.problems == []
+        assert site.hosts.problems() == []
 
     @pytest_twisted.ensureDeferred
     async def test_the_directory_is_away_for_a_while(self, site: Site, errors: list[str]) -> None:
@@ -290,7 +290,7 @@ class TestFiles:
         site.put("new.yaml")
         await site.look()
         assert "new.iso" in site.names
-        assert site.hosts.problems == []
+        assert site.hosts.problems() == []
 
 
 class TestConfigMap:
@@ -348,7 +348,7 @@ class TestBadDocuments:
         site.put("w.yaml", b"good again")
         await site.look()
         assert site.network() == ["good again"]
-        assert site.hosts.problems == []
+        assert site.hosts.problems() == []
 
     @pytest_twisted.ensureDeferred
     async def test_bad_from_the_start(self, site: Site, errors: list[str]) -> None:
@@ -373,7 +373,7 @@ class TestBadDocuments:
         site.answer = now
         await site.look()
         assert "w.iso" in site.names
-        assert site.hosts.problems == []
+        assert site.hosts.problems() == []
 
     @pytest_twisted.ensureDeferred
     async def test_a_fault_of_ours_concerns_one_host(
@@ -405,7 +405,7 @@ class TestBadDocuments:
         put(site.iso, live_iso(4 * EMBED_LENGTH))
         await site.look()
         assert site.network() == [noise.decode()]
-        assert site.hosts.problems == []
+        assert site.hosts.problems() == []
 
 
 class TestWhileBuilding:
@@ -500,7 +500,7 @@ class TestAgentFiles:
         await site.look()
         assert site.entry("w.iso") is not kept
         assert "new.iso" in site.names
-        assert site.hosts.problems == []
+        assert site.hosts.problems() == []
 
 
 class TestBases:
@@ -517,5 +517,5 @@ class TestBases:
         await site.look()
         image = await site.images.image(site.entry("w.iso"))
         assert image.size == len(live_iso())
-        assert site.hosts.problems == [], "it is mended: nothing to complain of"
+        assert site.hosts.problems() == [], "it is mended: nothing to complain of"
         assert image.last_modified == 1000
