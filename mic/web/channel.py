@@ -96,9 +96,11 @@ class ImageChannel(HTTPChannel):
         if self._refused:
             return
         if not self.requests:
-            # With a deadline some of a request has come already.
-            if self._deadline is None and self.persistent:
+            # With a deadline some of a request has come already; without one too, if that came
+            # in one go with the request before it, and was not a whole line.
+            if self._deadline is None and self.persistent and not self._buffer:
                 if self.site.fast_lane.serve(data, self.client, self.transport):
+                    self.fresh = False
                     self.resetTimeout()
                     return
             self._expect_request()
@@ -109,6 +111,11 @@ class ImageChannel(HTTPChannel):
         # Pipelined requests come from a buffer, not through dataReceived.
         self._expect_request()
         super().lineReceived(line)
+
+    def lineLengthExceeded(self, _line: bytes) -> None:
+        """A line of a request's head does not end."""
+        # Twisted closes the transport, which then waits for us, its producer, for ever.
+        self.refuse(b"431 Request Header Fields Too Large")
 
     def allContentReceived(self) -> None:
         """A request is there, whole."""

@@ -101,8 +101,8 @@ class FileTransport(Server):
 
         ``sent`` is told how many went out, each time; 0 means that the file has no more, cannot
         be read or is not ``intact``, and the connection is closed then. ``intact`` is asked
-        before each sending: a client may stop for minutes between two. A streaming producer is paused until
-        all are gone.
+        before each sending: a client may stop for minutes between two. A streaming producer is
+        paused until all are gone.
         """
         if self.connected:
             self._queue.append(FilePiece(fd, start, stop, sent, intact))

@@ -145,9 +145,10 @@ def read_what_comes(server: Server, meanwhile: Callable[[], object]) -> bytes:
     return data
 
 
-def test_a_base_that_is_overwritten_cuts_the_body_and_is_never_mixed_in(
+def test_a_body_whose_base_is_overwritten_never_comes_to_its_end(
     server: Server, new: Media
 ) -> None:
+    """What the kernel sends of a file may be newer than our last look at it, but not the end."""
     before = server.get("/worker-0.iso", method="HEAD")
     data = read_what_comes(server, lambda: server.media.iso_path.write_bytes(new.iso))
     assert len(data) < server.iso.size

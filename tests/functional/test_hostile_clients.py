@@ -12,7 +12,7 @@ import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,8 @@ from functional.conftest import serve
 from functional.daemon import Daemon, eventually
 from functional.media import Server, make_media
 from functional.wire import Cut, Wire, request
+
+from mic.web.channel import Limits
 
 MIB = 1024 * 1024
 
@@ -144,6 +146,23 @@ def test_a_flood_of_pipelined_requests_costs_little_memory(server: Server) -> No
             for n in range(2000):
                 assert wire.answer().body == image.data[:65536], n
             sending.result()
+
+
+def test_a_flood_of_single_requests_costs_little_memory(server: Server) -> None:
+    image, daemon = server.iso, server.daemon
+    before = daemon.resident()
+    one = request(image.target, "Range: bytes=0-65535")
+    with server.connect() as wire:
+        wire.take_little()
+        wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(500):
+            wire.send(one)
+            # Paced, so that they come one by one.
+            time.sleep(0.001)
+        at_rest(daemon)
+        assert daemon.resident() - before < 8 * MIB
+        for n in range(500):
+            assert wire.answer().body == image.data[:65536], n
 
 
 def test_a_flood_of_pipelined_errors_costs_little_memory(server: Server) -> None:
@@ -291,16 +310,15 @@ NONSENSE = {
 @pytest.mark.parametrize("data", NONSENSE.values(), ids=NONSENSE.keys())
 @pytest.mark.parametrize("half", [True, False])
 def test_nonsense_is_answered_or_cut_off(server: Server, data: bytes, half: bool) -> None:
-    with server.connect() as wire:
-        try:
-            wire.send(data)
-            if half:
-                wire.half_close()
-                answer = wire.rest()
-            else:
-                answer = b""
-        except OSError:
-            return
+    """At once where no more can follow, not only when the time for a request is over."""
+    start = time.monotonic()
+    answer = b""
+    with server.connect() as wire, suppress(OSError):
+        wire.send(data)
+        if half:
+            wire.half_close()
+            answer = wire.rest()
+    assert time.monotonic() - start < Limits().headers / 2
     # One answer, and nothing of an image in it.
     assert answer.count(b"HTTP/1.1 ") <= 1, answer
     assert len(answer) < 1000

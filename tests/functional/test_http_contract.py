@@ -734,3 +734,16 @@ def test_one_connection_does_not_wait_for_another(server: Server) -> None:
         other.ask(image.target)
         assert other.answer().body == image.data
         assert stalled.take(image.size) == image.data
+
+
+def test_a_request_that_begins_behind_another_is_read_from_its_beginning(server: Server) -> None:
+    """The symptom of looking at what came last alone: X is left for the request after this."""
+    image = server.iso
+    plain = request(image.target, "Range: bytes=5-9")
+    with server.connect() as wire:
+        wire.send(plain + b"X")
+        assert wire.answer().body == image.data[5:10]
+        wire.send(plain)
+        assert wire.answer().status == 405
+        wire.send(plain)
+        assert wire.answer().body == image.data[5:10]

@@ -78,6 +78,13 @@ def server(running: tuple[Server, Path], hosts: Path) -> Iterator[Server]:
     server.daemon.check()
 
 
+def put(path: Path, text: str) -> None:
+    """Write a file at once: one that is half written is another one to who looks then."""
+    beside = path.with_name(f".{path.name}")
+    beside.write_text(text)
+    beside.rename(path)
+
+
 def status(server: Server, name: str) -> int:
     return server.get(f"/{name}", method="HEAD").status
 
@@ -96,14 +103,14 @@ def test_hosts_that_come_change_and_go_are_noticed_without_a_signal(
     server: Server, hosts: Path
 ) -> None:
     assert status(server, "worker-1.iso") == 404
-    (hosts / "worker-1.yaml").write_text(document("192.0.2.10"))
+    put(hosts / "worker-1.yaml", document("192.0.2.10"))
     eventually(lambda: status(server, "worker-1.iso") == 200, "worker-1 is served", 8)
     (line,) = server.daemon.wait_for(r"serving http.*worker-1\.iso")
     assert line.endswith("serving http://127.0.0.1:8084/worker-1.iso")
     first = server.get("/worker-1.initramfs")
     assert b"192.0.2.10" in config(first, server.media)
 
-    (hosts / "worker-1.yaml").write_text(document("192.0.2.11"))
+    put(hosts / "worker-1.yaml", document("192.0.2.11"))
     eventually(
         lambda: server.get("/worker-1.initramfs").header("ETag") != first.header("ETag"),
         "the change is served",
@@ -146,7 +153,7 @@ def test_a_body_under_way_is_not_disturbed_when_its_host_changes_or_goes(
         wire.take_little()
         wire.ask("/worker-0.iso")
         wire.head()
-        (hosts / "worker-0.yaml").write_text(document("192.0.2.99"))
+        put(hosts / "worker-0.yaml", document("192.0.2.99"))
         server.daemon.hang_up()
         eventually(lambda: server.get("/worker-0.iso").body != server.iso.data, "the change")
         (hosts / "worker-0.yaml").unlink()
@@ -180,13 +187,13 @@ def test_what_is_no_host_is_not_served(server: Server, hosts: Path) -> None:
 def test_a_file_that_cannot_be_converted_keeps_the_last_good_image(
     server: Server, hosts: Path, bad: str
 ) -> None:
-    (hosts / "worker-1.yaml").write_text(document("192.0.2.10"))
+    put(hosts / "worker-1.yaml", document("192.0.2.10"))
     server.daemon.hang_up()
     eventually(lambda: status(server, "worker-1.iso") == 200, "worker-1 is served")
     good = server.get("/worker-1.initramfs")
-    (hosts / "worker-1.yaml").write_text(bad)
-    (hosts / "worker-2.yaml").write_text(bad)
-    (hosts / "worker-3.yaml").write_text(document("192.0.2.13"))
+    put(hosts / "worker-1.yaml", bad)
+    put(hosts / "worker-2.yaml", bad)
+    put(hosts / "worker-3.yaml", document("192.0.2.13"))
     server.daemon.hang_up()
     eventually(lambda: status(server, "worker-3.iso") == 200, "worker-3 is served")
     (line,) = server.daemon.wait_for(re.escape(str(hosts / "worker-1.yaml")))
@@ -208,8 +215,8 @@ def test_a_file_that_cannot_be_converted_keeps_the_last_good_image(
 
 
 def test_two_files_of_one_host_are_told(server: Server, hosts: Path) -> None:
-    (hosts / "twin.json").write_text(document("192.0.2.1"))
-    (hosts / "twin.yaml").write_text(document("192.0.2.2"))
+    put(hosts / "twin.json", document("192.0.2.1"))
+    put(hosts / "twin.yaml", document("192.0.2.2"))
     server.daemon.hang_up()
     server.daemon.wait_for(r"twin\.yaml: twin\.json names the same host and is ignored")
     eventually(lambda: status(server, "twin.iso") == 200, "twin is served")
@@ -334,6 +341,23 @@ def test_it_stops_at_once_when_nobody_downloads(
     assert daemon.stop() < 3
 
 
+def test_idle_connections_are_closed_in_order_when_it_stops(
+    media: Media, tmp_path: Path, start: Callable[..., Daemon]
+) -> None:
+    hosts = make_hosts(tmp_path / "hosts", "worker-0.yaml")
+    daemon = start(BIND, f"-nmstate-dir={hosts}", environment=media.environment)
+    server = Server(way="tcp", daemon=daemon, media=media, connect_socket=tcp_client(*daemon.tcp))
+    with server.connect() as ranges, server.connect() as heads:
+        ranges.ask("/worker-0.iso", "Range: bytes=0-5")
+        ranges.answer()
+        heads.ask("/worker-0.iso", method="HEAD")
+        heads.answer("HEAD")
+        daemon.stop()
+        # The end, not a reset.
+        assert ranges.sock.recv(1) == b""
+        assert heads.sock.recv(1) == b""
+
+
 def test_interrupt_stops_it_too(media: Media, tmp_path: Path, start: Callable[..., Daemon]) -> None:
     hosts = make_hosts(tmp_path / "hosts", "worker-0.yaml")
     daemon = start(BIND, f"-nmstate-dir={hosts}", environment=media.environment)
@@ -403,7 +427,7 @@ def test_two_processes_give_the_same_etags(
     etags = []
     for n, each in enumerate((media, other)):
         hosts = make_hosts(tmp_path / f"hosts-{n}", "worker-1.yaml")
-        (hosts / "worker-0.yaml").write_text(document("192.0.2.10"))
+        put(hosts / "worker-0.yaml", document("192.0.2.10"))
         daemon = start(BIND, f"-nmstate-dir={hosts}", environment=each.environment)
         server = Server(
             way="tcp", daemon=daemon, media=each, connect_socket=tcp_client(*daemon.tcp)
@@ -460,7 +484,7 @@ def test_the_publish_address_is_what_urls_begin_with(
 def test_a_read_only_root_without_tmp_is_enough(media: Media, tmp_path: Path) -> None:
     """As the operator runs it: nothing can be written anywhere."""
     hosts = make_hosts(tmp_path / "hosts", "worker-0.yaml")
-    (hosts / "worker-1.yaml").write_text(document("192.0.2.1"))
+    put(hosts / "worker-1.yaml", document("192.0.2.1"))
     enter = [
         *("unshare", "--mount", "sh", "-ec"),
         "mount --make-rprivate / && mount -o remount,ro,bind / && mount -o remount,ro,bind /dev/shm"
