@@ -120,9 +120,13 @@ class BaseFile:
         self.check()
         return True
 
+    def intact(self) -> bool:
+        """Whether the open file is still what it was when it was opened; costs one ``fstat``."""
+        return self.version.matches(os.fstat(self.fd))
+
     def check(self) -> None:
         """Raise `BaseChanged` when the open file was written to since it was opened."""
-        if not self.version.matches(os.fstat(self.fd)):
+        if not self.intact():
             raise BaseChanged(f"{self.path} was changed while it was open")
 
     def is_current(self) -> bool:

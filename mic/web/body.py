@@ -189,7 +189,8 @@ class ImageBody:
         held = source.cache.held(start, start + length)
         stop = held if held > start else start + min(length, WINDOW)
         self._take(stop - start)
-        send = partial(consumer.send_file, source.fd, start, stop, partial(self._sent, source))
+        sent = partial(self._sent, source)
+        send = partial(consumer.send_file, source.fd, start, stop, sent, source.intact)
         if held > start:
             send()
         else:

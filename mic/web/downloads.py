@@ -99,12 +99,8 @@ class Downloads:
         self, label: str, client: str, etag: str, *, size: int, start: int, stop: int
     ) -> None:
         """A response body that goes out at once: `begin`, `wrote` and `end` in one."""
-        download = self._downloads.get((label, client, etag))
-        if download is None:
-            download = self._download(label, client, etag, size)
-        download.bytes += stop - start
-        download.last = self._clock()
-        download.coverage.add(start, stop)
+        download = self._download(label, client, etag, size)
+        self.wrote(download, start, stop)
         if download.coverage.covered == size:
             self._end_if_whole(download)
 

@@ -29,15 +29,24 @@ Buffer = bytes | memoryview
 
 
 class FilePiece:
-    """The bytes ``start`` to ``stop`` of a descriptor; ``sent`` is told what went out of them."""
+    """The bytes ``start`` to ``stop`` of a descriptor; ``sent`` is told what went out of them,
+    ``intact`` says before whether they are still the right ones."""
 
-    __slots__ = ("fd", "sent", "start", "stop")
+    __slots__ = ("fd", "intact", "sent", "start", "stop")
 
-    def __init__(self, fd: int, start: int, stop: int, sent: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        fd: int,
+        start: int,
+        stop: int,
+        sent: Callable[[int], None],
+        intact: Callable[[], bool],
+    ) -> None:
         self.fd = fd
         self.start = start
         self.stop = stop
         self.sent = sent
+        self.intact = intact
 
 
 class FileTransport(Server):
@@ -80,15 +89,23 @@ class FileTransport(Server):
         if count < len(head) + len(body):
             self.write((head + body)[count:])
 
-    def send_file(self, fd: int, start: int, stop: int, sent: Callable[[int], None]) -> None:
+    def send_file(
+        self,
+        fd: int,
+        start: int,
+        stop: int,
+        sent: Callable[[int], None],
+        intact: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Send the bytes ``start`` to ``stop`` of a file after what is queued.
 
-        ``sent`` is told how many went out, each time; 0 means that the file has no more, or
-        cannot be read, and the connection is closed then. A streaming producer is paused until
-        all are gone.
+        ``sent`` is told how many went out, each time; 0 means that the file has no more, cannot
+        be read or is not ``intact``, and the connection is closed then. ``intact`` is asked
+        before each sending: a client may stop for minutes between two. A streaming producer is
+        paused until all are gone.
         """
         if self.connected:
-            self._queue.append(FilePiece(fd, start, stop, sent))
+            self._queue.append(FilePiece(fd, start, stop, sent, intact))
             self._pause()
             self.startWriting()
 
@@ -204,7 +221,9 @@ class FileTransport(Server):
     def _send_from_file(self, piece: FilePiece, most: int) -> int:
         wanted = min(piece.stop - piece.start, most)
         try:
-            count = os.sendfile(self.socket.fileno(), piece.fd, piece.start, wanted)
+            count = 0
+            if piece.intact():
+                count = os.sendfile(self.socket.fileno(), piece.fd, piece.start, wanted)
         except BlockingIOError:
             return 0
         except OSError as error:

@@ -152,7 +152,8 @@ def test_a_body_whose_base_is_overwritten_never_comes_to_its_end(
     before = server.get("/worker-0.iso", method="HEAD")
     data = read_what_comes(server, lambda: server.media.iso_path.write_bytes(new.iso))
     assert len(data) < server.iso.size
-    assert data[:100_000] == server.iso.data[:100_000]
+    # Not ==: pytest would spend minutes on showing where megabytes differ.
+    assert server.iso.data.startswith(data)
     answer = served(server)
     assert new.with_config(answer.body)
     assert answer.header("ETag") != before.header("ETag")
@@ -168,13 +169,15 @@ def test_a_single_byte_written_into_the_base_cuts_the_body(server: Server) -> No
 
     data = read_what_comes(server, write)
     assert len(data) < server.iso.size
-    assert data == server.iso.data[: len(data)]
+    # Not ==: pytest would spend minutes on showing where megabytes differ.
+    assert server.iso.data.startswith(data)
 
 
 def test_a_base_that_is_cut_short_cuts_the_body(server: Server) -> None:
     data = read_what_comes(server, lambda: os.truncate(server.media.iso_path, 3 * MIB))
     assert len(data) < server.iso.size
-    assert data == server.iso.data[: len(data)]
+    # Not ==: pytest would spend minutes on showing where megabytes differ.
+    assert server.iso.data.startswith(data)
     assert served(server, 503).header("Retry-After") is not None
     # Back with the same bytes, it is the same image.
     server.media.write()

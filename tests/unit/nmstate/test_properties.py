@@ -104,13 +104,13 @@ _MEMBERS = (*_BASE.keys, *{key for type_ in BY_NAME.values() for key in type_.me
 
 
 def _outcome(document: bytes | str) -> tuple[Keyfile, ...] | str:
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         return keyfiles(document)
     except NMStateInvalid as refusal:
         problems = refusal.problems
     finally:
-        assert time.perf_counter() - start < _SECONDS
+        assert time.process_time() - start < _SECONDS
     assert problems
     assert all(problem.isprintable() for problem in problems)
     return "; ".join(problems)

