@@ -322,10 +322,10 @@ def check_base(variable: str, kind: Kind, path: str) -> None:
     """
     try:
         with peek(path) as source:
+            if not source.size:
+                raise ConfigError([f"{variable}: base image {path} is empty"])
             if kind is Kind.ISO:
                 embed_area(Iso(source), source)
-            elif not source.size:
-                raise IsoError("it is empty, or neither a file nor a block device")
     except (OSError, IsoError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError([f"{variable}: base image {path}: {reason}"]) from None

@@ -324,6 +324,15 @@ def test_nonsense_is_answered_or_cut_off(server: Server, data: bytes, half: bool
     assert len(answer) < 1000
 
 
+def test_a_line_that_does_not_end_is_refused(server: Server) -> None:
+    with server.connect() as wire:
+        wire.send(b"GET /" + b"a" * 17_000)
+        answer = wire.answer()
+        assert answer.status == 431
+        assert answer.header("Connection") == "close"
+        wire.ends()
+
+
 def test_noise_of_every_kind_is_answered_or_cut_off(server: Server) -> None:
     dice = random.Random(7)
     good = request(server.iso.target, "Range: bytes=0-9", "If-Range: x", "Content-Length: 0")
