@@ -133,7 +133,7 @@ class TestBases:
         [
             (lambda path: None, "No such file or directory"),
             (Path.mkdir, "Is a directory"),
-            (Path.touch, "not an ISO 9660 image"),
+            (Path.touch, "is empty"),
             (os.mkfifo, "it is neither a file nor a block device"),
             (lambda path: path.write_bytes(live_iso()[:50_000]), "truncated ISO image"),
             (lambda path: path.write_bytes(b"x" * 50_000), "not an ISO 9660 image"),
