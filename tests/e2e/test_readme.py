@@ -58,6 +58,8 @@ def clean() -> Iterator[Path]:
     with cache.scratch() as work:
         tree = work / "root"
         debian.copy(source, tree)
+        # What Debian's installer writes, and debootstrap and its like leave out.
+        (tree / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost ip6-localhost\n")
         checkout = tree / _CHECKOUT.lstrip("/")
         for name in _files_of_the_checkout():
             target = checkout / name
