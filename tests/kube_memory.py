@@ -137,6 +137,10 @@ class MemoryKubernetes:
         await self._arrive("get", resource, name)
         return copy.deepcopy(self._found(resource, namespace, name))
 
+    async def create(self, resource: Resource, body: Json) -> Json:
+        await self._arrive("create", resource, body["metadata"].get("name", ""))
+        return self.add(resource, body)
+
     async def replace(self, resource: Resource, body: Json) -> Json:
         await self._arrive("update", resource, body["metadata"]["name"])
         old, new = self._locked(resource, body), copy.deepcopy(body)
@@ -163,12 +167,14 @@ class MemoryKubernetes:
 
     # --- what others do to the cluster ----------------------------------------------------------
 
-    def create(self, resource: Resource, body: Json) -> Json:
+    def add(self, resource: Resource, body: Json) -> Json:
         """As ``kubectl create``: uid, generation, version are the server's."""
         self._uids += 1
         new = copy.deepcopy(body)
         new.pop("status", None)
         metadata = new["metadata"]
+        if "name" not in metadata:
+            metadata["name"] = f"{metadata.pop('generateName')}{self._uids}"
         key = (str(resource), metadata["namespace"], metadata["name"])
         if key in self._objects:
             raise Conflict(f"{resource} exists")

@@ -1,8 +1,8 @@
 """What mic needs of the Kubernetes API, and the ways in which it can refuse.
 
-Knows the verbs (list, watch, get, replace) and how a failure is told. Leaves to the implementations
-how bytes travel: `mic.kube.threads` asks a real API server, the tests have one in memory; both
-pass one contract suite. Objects cross this edge as plain JSON dictionaries.
+Knows the verbs (list, watch, get, create, replace) and how a failure is told. Leaves to the
+implementations how bytes travel: `mic.kube.threads` asks a real API server, the tests have one in
+memory; both pass one contract suite. Objects cross this edge as plain JSON dictionaries.
 
 No error here carries a payload: messages name the verb, the kind, the object and the server's
 reason, never what was sent or received (Secrets travel here).
@@ -38,6 +38,8 @@ PREPROVISIONING_IMAGES = Resource(
     group="metal3.io", version="v1alpha1", plural="preprovisioningimages"
 )
 SECRETS = Resource(group="", version="v1", plural="secrets")
+EVENTS = Resource(group="", version="v1", plural="events")
+LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases")
 
 
 class ApiError(MicError):
@@ -159,6 +161,13 @@ class KubernetesApi(Protocol):
         """The object as it is now.
 
         :raises NotFound: there is none of that name.
+        """
+
+    async def create(self, resource: Resource, body: Json) -> Json:
+        """Make an object of ``metadata.name``, or of a name that the server makes up from
+        ``metadata.generateName``. Returns it as the server has it.
+
+        :raises Conflict: there is one of that name.
         """
 
     async def replace(self, resource: Resource, body: Json) -> Json:

@@ -35,6 +35,8 @@ from twisted.python.failure import Failure
 from mic import __version__
 from mic.errors import ConfigError
 from mic.kube.api import (
+    EVENTS,
+    LEASES,
     SECRETS,
     ApiError,
     Conflict,
@@ -251,6 +253,15 @@ class ThreadedKubernetes(Service):
             lambda api: _calls(api, resource).get(namespace, name),
         )
 
+    async def create(self, resource: Resource, body: Json) -> Json:
+        """See `mic.kube.api.KubernetesApi.create`."""
+        metadata = body["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata.get("name", "")
+        return await self._ask(
+            _Request(verb="create", resource=resource, namespace=namespace, name=name),
+            lambda api: _calls(api, resource).create(namespace, body),
+        )
+
     async def replace(self, resource: Resource, body: Json) -> Json:
         """See `mic.kube.api.KubernetesApi.replace`."""
         return await self._replace(resource, body, "")
@@ -384,6 +395,9 @@ class _Calls:
     def get(self, namespace: str, name: str) -> Any:
         return self._functions["get"](**self._prefix, namespace=namespace, name=name, **_PLAIN)
 
+    def create(self, namespace: str, body: Json) -> Any:
+        return self._functions["create"](**self._prefix, namespace=namespace, body=body, **_PLAIN)
+
     def replace(self, namespace: str, name: str, body: Json, subresource: str) -> Any:
         function = self._functions["replace_status" if subresource else "replace"]
         return function(**self._prefix, namespace=namespace, name=name, body=body, **_PLAIN)
@@ -404,7 +418,22 @@ def _calls(api: Any, resource: Resource) -> _Calls:
                 "list": core.list_namespaced_secret,
                 "list_all": core.list_secret_for_all_namespaces,
                 "get": core.read_namespaced_secret,
+                "create": core.create_namespaced_secret,
                 "replace": core.replace_namespaced_secret,
+            },
+        )
+    if resource == EVENTS:
+        return _Calls(
+            prefix={}, functions={"create": _client.CoreV1Api(api).create_namespaced_event}
+        )
+    if resource == LEASES:
+        leases = _client.CoordinationV1Api(api)
+        return _Calls(
+            prefix={},
+            functions={
+                "get": leases.read_namespaced_lease,
+                "create": leases.create_namespaced_lease,
+                "replace": leases.replace_namespaced_lease,
             },
         )
     custom = _client.CustomObjectsApi(api)
@@ -418,6 +447,7 @@ def _calls(api: Any, resource: Resource) -> _Calls:
             "list": custom.list_namespaced_custom_object,
             "list_all": custom.list_cluster_custom_object,
             "get": custom.get_namespaced_custom_object,
+            "create": custom.create_namespaced_custom_object,
             "replace": custom.replace_namespaced_custom_object,
             "replace_status": custom.replace_namespaced_custom_object_status,
         },

@@ -127,12 +127,12 @@ class World:
         formats = (("iso",), ("initrd", "iso"), ("initrd",), ())[value % 4]
         architecture = ("x86_64", "", "aarch64")[value % 5 % 3]
         body = image_body(name, secret=secret, formats=formats, architecture=architecture)
-        self.api.create(PREPROVISIONING_IMAGES, body)
+        self.api.add(PREPROVISIONING_IMAGES, body)
 
     def create_secret(self, name: str, value: int) -> None:
         labels = {"environment.metal3.io": "baremetal"} if value % 2 else {}
         body = secret_body(f"net-{name}", _document(value), labels=labels)
-        self.api.create(SECRETS, body)
+        self.api.add(SECRETS, body)
 
     def edit_secret(self, name: str, value: int) -> None:
         data = secret_body("", _document(value))["data"]
