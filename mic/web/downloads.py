@@ -138,7 +138,7 @@ class Download:
         self.open = 0
         self.times = 0
         self.cut = False
-        self.state: State | None = None
+        self.state = State.DOWNLOADING
         self.coverage = Coverage()
         self._read = 0
 
@@ -152,6 +152,7 @@ class Download:
         if self.state is State.COMPLETE:
             self.coverage = Coverage()
             self._read = 0
+        self.state = State.DOWNLOADING
         self.started = self.last = now
         self.bytes = 0
         self.times += 1
@@ -209,6 +210,11 @@ class Downloads:
         """What was read, by the images' labels; those of images that are gone among them."""
         return dict(self._records)
 
+    @property
+    def under_way(self) -> list[Download]:
+        """The downloads that are not over."""
+        return list(self._downloads.values())
+
     def begin(self, label: str, client: str, etag: str, size: int) -> Download:
         """A response body for ``client`` begins; its bytes are counted by `wrote`."""
         download = self._download(label, client, etag, size)
@@ -254,10 +260,13 @@ class Downloads:
         # Both dictionaries are in the order of what began last.
         self._records[label] = record
         record.times += 1
-        download = record.readers.pop(client, None) or Download(label, client, etag, size)
+        download = record.readers.pop(client, None)
+        before = None if download is None else download.state
+        if download is None:
+            download = Download(label, client, etag, size)
         record.readers[client] = download
         download.start(self._clock())
-        self._turn(download, State.DOWNLOADING)
+        self._tell(download, before)
         return download
 
     def _close_if_whole(self, download: Download) -> None:
@@ -303,8 +312,12 @@ class Downloads:
                 del record.readers[each.client]
 
     def _turn(self, download: Download, state: State) -> None:
-        """Have ``download`` in another state, and tell of it."""
         before, download.state = download.state, state
+        self._tell(download, before)
+
+    def _tell(self, download: Download, before: State | None) -> None:
+        """Tell that ``download`` is in another state than before."""
+        state = download.state
         now = self._clock()
         progress = Progress(
             label=download.label,
