@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from functional.media import Media, Server, make_hosts, make_media, tcp_client
 from mic.status import _SOCKETS
 
 BIND = "-images-bind-addr=127.0.0.1:0"
-STRANGER = 4242
+STRANGER = 100_000 + os.getpid()
 """A user who is nobody else here."""
 
-OTHER = 4243
+OTHER = STRANGER + 10_000_000
 
 
 def as_user(uid: int) -> list[str]:
@@ -144,9 +145,9 @@ def test_an_image_is_being_downloaded_and_then_complete(run: Run) -> None:
     reader = run.reader("worker-0.iso")
     assert (reader["read"], reader["downloads"]) == (server.iso.size, 1)
     text = ask(f"-pid={run.daemon.pid}").stdout
-    assert ["worker-0.iso", "100.0 %", "complete"] == [
+    assert [
         cell for row in rows(text) if row[0] == "worker-0.iso" for cell in (row[0], *row[4:6])
-    ]
+    ] == ["worker-0.iso", "100.0 %", "complete"]
     assert rows(text)[-1][2:] == ["-", "-", "-", "never fetched", "0"]
 
 
@@ -195,9 +196,7 @@ def test_images_are_asked_for_by_host_or_label(run: Run) -> None:
     assert "there is no image of worker" in done.stderr
 
 
-def test_what_is_missing_is_told_while_it_is(
-    tmp_path: Path, start: Callable[..., Daemon]
-) -> None:
+def test_what_is_missing_is_told_while_it_is(tmp_path: Path, start: Callable[..., Daemon]) -> None:
     media = make_media(tmp_path / "media", 1024 * 1024).write()
     hosts = make_hosts(tmp_path / "hosts", "worker-0.yaml")
     (hosts / "worker-1.yaml").write_text("interfaces: 7\n")
@@ -356,10 +355,8 @@ def impostor() -> Iterator[Callable[[bytes], None]]:
         if not child:
             while True:
                 peer = listener.accept()[0]
-                try:
+                with suppress(OSError):
                     peer.sendall(text)
-                except OSError:
-                    pass
                 peer.close()
 
     yield say
@@ -370,9 +367,19 @@ def impostor() -> Iterator[Callable[[bytes], None]]:
 
 def lines(changes: Mapping[str, Any] | None = None, image: object = None) -> bytes:
     head = {
-        **{"version": "1", "pid": 1, "mode": "static", "started": 0, "now": 9, "addresses": []},
-        **{"url": "", "serving": True, "missing": [], "defects": [], "problems": []},
-        **{"bodies": {"open": 0, "limit": 0}, "bases": []},
+        "version": "1",
+        "pid": 1,
+        "mode": "static",
+        "started": 0,
+        "now": 9,
+        "addresses": [],
+        "url": "",
+        "serving": True,
+        "missing": [],
+        "defects": [],
+        "problems": [],
+        "bodies": {"open": 0, "limit": 0},
+        "bases": [],
         **(changes or {}),
     }
     told = [head, *([] if image is None else [image]), None]
