@@ -7,13 +7,15 @@ where a download has to stand still (half a minute).
 from __future__ import annotations
 
 import json
+import re
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import urllib3
-from functional.daemon import Daemon, eventually
+from functional.daemon import MIC, ROOT, Daemon, eventually
 from functional.media import tcp_client
 from functional.wire import Wire
 from kube_samples import bmo_verdict, image_body
@@ -117,6 +119,20 @@ def test_a_download_is_told_on_its_object(start: Callable[[str], Run], kube: Kub
     described = kube.kubectl("describe", "-n", NAMESPACE, "preprovisioningimage/told")
     assert "ImageDownloaded" in described, described
     assert run.target[1:] not in json.dumps(run.events()), "a URL is the right to read"
+
+
+def test_mic_status_knows_objects_by_namespace_and_name(start: Callable[[str], Run]) -> None:
+    run = start("asked-for")
+    run.download()
+    status = [*MIC, "status", f"-pid={run.daemon.pid}"]
+    for name in (f"{NAMESPACE}/asked-for", "asked-for", f"{NAMESPACE}/asked-for iso"):
+        text = subprocess.run(
+            [*status, name], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+        assert "controller mode" in text
+        (row,) = (line for line in text.splitlines() if line.startswith(f"{NAMESPACE}/asked-for"))
+        assert re.search(r"127\.0\.0\.1 +100\.0 % +complete +1$", row)
+        assert run.target[1:] not in text, "a URL is the right to read"
 
 
 def test_a_host_that_reboots_without_end_does_not_flood(start: Callable[[str], Run]) -> None:

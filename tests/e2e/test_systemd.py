@@ -318,6 +318,16 @@ def test_it_is_no_user_that_the_system_knows(machine: Machine) -> None:
     assert 61184 <= int(ids[1]) <= 65519  # systemd's range for DynamicUser=
 
 
+def test_root_is_told_its_status_and_others_are_not(machine: Machine) -> None:
+    status = ("/opt/mic/bin/mic", "status")
+    told = json.loads(machine.run(*status, "-json"))
+    assert str(told["pid"]) == machine.show("MainPID"), "no other, though mic has another user"
+    assert {image["label"] for image in told["images"]} == {"worker-0.iso", "worker-0.initramfs"}
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    said = machine.run(*nobody, *status, check=False)
+    assert "run mic status as that user or as root" in said
+
+
 def test_the_pull_secret_comes_from_the_credential(machine: Machine) -> None:
     assert json.loads(_SECRET)["auths"]["quay.io"]["auth"] in _config(machine, "worker-0.iso")
 
