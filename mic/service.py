@@ -126,6 +126,7 @@ class Mic(Service):
             publish_url=settings.publish_url,
             rootfs_url=settings.rootfs_url,
             host_architecture=settings.host_architecture,
+            url_key=settings.url_key,
             images=self.images,
             bases=self.bases,
             builder=builder,
@@ -133,6 +134,7 @@ class Mic(Service):
         return ClusterHosts(
             kubeconfig=settings.kubeconfig,
             namespace=settings.namespace,
+            leader_elect=settings.leader_elect,
             images=published,
             reactor=self._reactor,
         )

@@ -158,7 +158,7 @@ class StaticHosts:
                 complaints.append(f"no {kind.value}: there is no base image for it")
                 continue
             try:
-                await self._images.check(content)
+                await self._images.etag(content)
             except (BaseUnavailable, NotReady) as error:
                 # Published all the same: it is served as soon as the base is there.
                 complaints.append(str(error))
