@@ -140,20 +140,22 @@ class PublishedImages:
 
     def _publish(self, request: ImageRequest, content: Content) -> str:
         names = self._names.setdefault((request.namespace, request.name), {})
-        for name, published in names.items():
-            if published == content:
-                return name
-        name = f"{self._secret_name(request, content)}.{content.kind.value}"
+        name = f"{self._secret_name(request, content, names)}.{content.kind.value}"
         self._images.publish(name, content)
         names[name] = content
         return name
 
-    def _secret_name(self, request: ImageRequest, content: Content) -> str:
-        if content.version is None:
-            return str(uuid.uuid4())
-        named = [request.namespace, request.name, request.uid, content.version.etag]
-        digest = hmac.digest(self._url_key, json.dumps(named).encode(), hashlib.sha256)
-        return base64.b32encode(digest[:_NAME_BYTES]).decode().lower()
+    def _secret_name(
+        self, request: ImageRequest, content: Content, names: dict[str, Content]
+    ) -> str:
+        if content.version is not None:
+            named = [request.namespace, request.name, request.uid, content.version.etag]
+            digest = hmac.digest(self._url_key, json.dumps(named).encode(), hashlib.sha256)
+            return base64.b32encode(digest[:_NAME_BYTES]).decode().lower()
+        for name, published in names.items():
+            if published == content:
+                return name.rpartition(".")[0]
+        return str(uuid.uuid4())
 
     def _url(self, name: str) -> str:
         return f"{self._publish_url}/{name}"
