@@ -84,6 +84,10 @@ class ClusterHosts:
                 await self._election.stopService(release=not self._controller.cut_short)
             await self._api.stopService()
 
+    def settled(self) -> bool:
+        """Whether all objects that were there at the start are reconciled."""
+        return self._controller.settled
+
     def missing(self) -> list[str]:
         """What is not done yet of that which was there at the start."""
         missing = list(self._controller.readiness().missing)

@@ -86,6 +86,10 @@ class StaticHosts:
     async def stop(self) -> None:
         """Nothing of this goes on by itself."""
 
+    def settled(self) -> bool:
+        """Whether all hosts that were there at the start are published."""
+        return self._started
+
     def missing(self) -> list[str]:
         """What keeps hosts from their images."""
         waiting = [] if self._started else ["the hosts' images are still being built"]

@@ -234,6 +234,11 @@ class Controller(Service):
             "",
         )
 
+    @property
+    def settled(self) -> bool:
+        """Whether every object that was there at the start has had its pass; it stays so."""
+        return self._unreconciled is not None and not self._unreconciled
+
     def readiness(self) -> Readiness:
         """Whether every object listed at the start has its image, and what is amiss."""
         missing = list(self._provider.missing())
@@ -278,10 +283,16 @@ class Controller(Service):
             return
         # Only now: before, every network data Secret would be asked for one by one.
         self._unreconciled = set(self._images.keys())
+        self._tell_when_settled()
         for _ in range(self._worker_count):
             worker = Deferred.fromCoroutine(self._work())
             worker.addErrback(self._worker_ended)
             self._workers.append(worker)
+
+    def _tell_when_settled(self) -> None:
+        if self.settled:
+            count = len(self._images)
+            self._log.info("All {count} PreprovisioningImages are reconciled", count=count)
 
     def _image_changed(
         self, old: PreprovisioningImage | None, new: PreprovisioningImage | None
@@ -349,6 +360,7 @@ class Controller(Service):
                     self._queue.add_after(key, again.total_seconds())
                 if self._unreconciled:
                     self._unreconciled.discard(key)
+                    self._tell_when_settled()
                 if not self._was_ready:
                     self.readiness()
             finally:
