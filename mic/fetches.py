@@ -105,17 +105,17 @@ def counts(images: Images, downloads: Downloads) -> Counts:
     An image counts as it did when its base was exchanged and nobody has asked for it since.
     """
     records = downloads.records
-    published = fetched = complete = 0
-    for entry in images:
-        published += 1
-        record, image = records.get(entry.content.label), entry.composed
+    published = {entry.content.label: entry for entry in images}
+    fetched = complete = 0
+    for label, entry in published.items():
+        record, image = records.get(label), entry.composed
         if record is None or (image is not None and image.etag != record.etag):
             continue
         fetched += 1
         complete += any(each.state is State.COMPLETE for each in record.readers.values())
     states = [each.state for each in downloads.under_way]
     return Counts(
-        never_fetched=published - fetched,
+        never_fetched=len(published) - fetched,
         partly_fetched=fetched - complete,
         complete=complete,
         downloading=states.count(State.DOWNLOADING),
