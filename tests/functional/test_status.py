@@ -151,6 +151,20 @@ def test_an_image_is_being_downloaded_and_then_complete(run: Run) -> None:
     assert rows(text)[-1][2:] == ["-", "-", "-", "never fetched", "0"]
 
 
+def test_a_body_that_was_broken_off_is_told_with_how_far_it_came(run: Run) -> None:
+    with run.server.connect() as wire:
+        wire.take_little()
+        wire.ask("/worker-1.iso")
+        assert wire.head()[1] == 200
+        wire.take(100_000)
+    eventually(lambda: told(run.daemon)["bodies"]["open"] == 0, "the body is over")
+    read = run.reader("worker-1.iso")["read"]
+    assert 100_000 <= read < run.server.iso.size
+    # At its end a process knows that nothing comes back.
+    run.daemon.stop()
+    assert f"worker-1.iso: 127.0.0.1 was broken off: {read} bytes in " in run.daemon.log
+
+
 def test_bytes_that_are_read_twice_count_once(run: Run) -> None:
     with run.server.connect() as wire:
         for start in (0, 1000, 1500, 0, 1_000_000):
