@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+from typing import Any
 
 from twisted.application.service import IService
+from twisted.logger import ILogObserver
 from twisted.python import usage
 
-from mic.config import Mode, flags_of, load
+from mic import log
+from mic.config import LogSettings, Mode, flags_of, load
 from mic.errors import ConfigError
 from mic.service import Mic, reason
 from mic.systemd import Systemd
@@ -46,6 +50,28 @@ class Options(usage.Options):
             raise usage.UsageError("which mode? controller or static")
 
 
+class _Service(Mic):
+    """mic as a part of an application, which twistd asks where to log."""
+
+    observer: log.Observer | None = None
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become a part; bring the log along."""
+        if self.observer is not None:
+            parent.setComponent(ILogObserver, self.observer)
+        super().setServiceParent(parent)
+
+
+def _observer(twistd: Any, settings: LogSettings) -> log.Observer | None:
+    """Our log, where twistd's would go to standard output; None where the user has other plans.
+
+    A daemon logs to a file that twistd opens and rotates.
+    """
+    elsewhere = any(twistd.get(option) for option in ("logger", "logfile", "syslog"))
+    # Now: when it begins to log, twistd puts something else in its place.
+    return log.Observer(settings, sys.stdout) if twistd.get("nodaemon") and not elsewhere else None
+
+
 def makeService(options: Options) -> IService:
     """The service for parsed options; raises `SystemExit` with all that is wrong with them."""
     from twisted.internet import reactor
@@ -54,6 +80,9 @@ def makeService(options: Options) -> IService:
     flags = {flag.name: str(options.subOptions[flag.name]) for flag in flags_of(mode)}
     try:
         settings = load(mode, os.environ, flags)
-        return Mic(settings, reactor, systemd=Systemd(os.environ, os.getpid()))
+        log.bridge(settings.log)
+        service = _Service(settings, reactor, systemd=Systemd(os.environ, os.getpid()))
     except ConfigError as error:
         raise SystemExit(reason(error)) from None
+    service.observer = _observer(options.parent or {}, settings.log)
+    return service
