@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.logger import ILogObserver
 from twisted.python import usage
 
@@ -50,15 +50,17 @@ class Options(usage.Options):
             raise usage.UsageError("which mode? controller or static")
 
 
-class _Service(Mic):
-    """mic as a part of an application, which twistd asks where to log."""
+class _Logged(MultiService):
+    """A service that brings its log along to the application, which twistd asks for one."""
 
-    observer: log.Observer | None = None
+    def __init__(self, service: IService, observer: ILogObserver) -> None:
+        super().__init__()
+        self._observer = observer
+        service.setServiceParent(self)
 
     def setServiceParent(self, parent: Any) -> None:
-        """Become a part; bring the log along."""
-        if self.observer is not None:
-            parent.setComponent(ILogObserver, self.observer)
+        """Become a part of an application."""
+        parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
 
 
@@ -81,8 +83,8 @@ def makeService(options: Options) -> IService:
     try:
         settings = load(mode, os.environ, flags)
         log.bridge(settings.log)
-        service = _Service(settings, reactor, systemd=Systemd(os.environ, os.getpid()))
+        service = Mic(settings, reactor, systemd=Systemd(os.environ, os.getpid()))
     except ConfigError as error:
         raise SystemExit(reason(error)) from None
-    service.observer = _observer(options.parent or {}, settings.log)
-    return service
+    observer = _observer(options.parent or {}, settings.log)
+    return service if observer is None else _Logged(service, observer)
