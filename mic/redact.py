@@ -16,7 +16,7 @@ REDACTED = "[redacted]"
 
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----"
-    r"(?:(?!-----BEGIN ).){0,16384}?(?:-----END [A-Z ]{0,32}PRIVATE KEY-----|\Z)",
+    r"(?:(?!-----BEGIN ).)*?(?:-----END [A-Z ]{0,32}PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
 

@@ -112,6 +112,13 @@ def test_json_is_an_object_with_the_fields_of_the_event() -> None:
     )
 
 
+def test_json_is_ascii_whatever_the_stream_takes() -> None:
+    written = Log(format=LogFormat.JSON)
+    written.event("grün 機械")
+    assert written.line.isascii()
+    assert written.json["message"] == "grün 機械"
+
+
 def test_a_named_tuple_is_a_field_for_each_part() -> None:
     written = Log(format=LogFormat.JSON)
     written.event("{key}: released", key=Key("metal3", "worker-0"))

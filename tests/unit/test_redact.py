@@ -98,6 +98,7 @@ def test_redacting_again_changes_nothing(text: str, secret: str) -> None:
         "/var/lib/kubelet/pods/0f8fad5b/volumes/kubernetes.io~secret/Pull-Secret0/..data/x",
         "preprovisioningimages.metal3.io/status of PreprovisioningImages in namespace metal3",
         "/opt/Mic1/lib/python3.11/site-packages/twisted/internet/defer.py",
+        "/srv/Images/Machine1/of-hosts/in-the-second-rack/base",
         "a verylongwordwithoutanyspacesinitthatgoesonandon",
         "author: 'Bob', authenticated=true",
     ],
