@@ -53,12 +53,14 @@ _PLAIN_VALUE = re.compile(rf"{_KEY}=(?![\"'\\])[^\s&;,\"'<>()\[\]{{}}]+", re.IGN
 _JSON_IN_BASE64 = re.compile(
     r"(?<![A-Za-z0-9+/_-])(?:eyJ|eyA|ewo|ewk|ew0)[A-Za-z0-9+/_-]{8,}[A-Za-z0-9+/_.=-]*"
 )
-_LONG_RUN = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{40,}={0,2}")
+_LONG = 40
+_LONG_RUN = re.compile(rf"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{{{_LONG},}}={{0,2}}")
 
+_SHORTEST_NAME = 26
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _EXTENSION = r"\.(?:iso|initramfs)\b"
 _IMAGE_NAME = re.compile(
-    rf"{_UUID}(?={_EXTENSION})|(?<=/){_UUID}\b|(?<![A-Za-z0-9])[a-z2-7]{{26,52}}(?={_EXTENSION})",
+    rf"{_UUID}(?={_EXTENSION})|(?<=/){_UUID}\b|(?<![A-Za-z0-9])[a-z2-7]{{{_SHORTEST_NAME},52}}(?={_EXTENSION})",
     re.IGNORECASE,
 )
 
@@ -74,8 +76,11 @@ def redacted(text: str, *, image_names: bool = True) -> str:
         # A search that ignores case costs a hundred times what looking for a word does.
         if any(word in lower for word in words):
             text = pattern.sub(replacement, text)
-    text = _LONG_RUN.sub(_long_run, text)
-    return _IMAGE_NAME.sub(REDACTED, text) if image_names else text
+    if len(text) >= _LONG:
+        text = _LONG_RUN.sub(_long_run, text)
+    if image_names and len(text) >= _SHORTEST_NAME:
+        text = _IMAGE_NAME.sub(REDACTED, text)
+    return text
 
 
 def _long_run(found: re.Match[str]) -> str:
