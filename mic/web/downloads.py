@@ -335,11 +335,11 @@ class Downloads:
                 listener(progress)
             except Exception:
                 # Whoever wants to know must not keep those from their images who want these.
-                self._log.failure("{label}: cannot tell of its download", label=download.label)
+                self._log.failure("{image}: cannot tell of its download", image=download.label)
 
     def _write(self, progress: Progress) -> None:
         fields = {
-            "label": progress.label,
+            "image": progress.label,
             "client": progress.client,
             "size": progress.size,
             "bytes": progress.bytes,
@@ -348,27 +348,27 @@ class Downloads:
         }
         if progress.state is State.STALLED:
             self._log.warn(
-                "{label}: {client} stalled: it has taken nothing for {limit:.0f} s; "
+                "{image}: {client} stalled: it has taken nothing for {limit:.0f} s; "
                 "{bytes} bytes in {seconds:.1f} s so far, {share:.1f} % of the image",
                 limit=STALL,
                 **fields,
             )
         elif progress.state in _OVER:
             self._log.info(
-                "{label}: {client} {what}: {bytes} bytes in {seconds:.1f} s, "
+                "{image}: {client} {outcome}: {bytes} bytes in {seconds:.1f} s, "
                 "{share:.1f} % of the image",
-                what=_OVER[progress.state],
+                outcome=_OVER[progress.state],
                 **fields,
             )
         elif progress.before is State.STALLED:
-            self._log.info("{label}: {client} goes on, {share:.1f} % of the image so far", **fields)
+            self._log.info("{image}: {client} goes on, {share:.1f} % of the image so far", **fields)
         elif progress.read:
             self._log.info(
-                "{label}: {client} comes back to download, {share:.1f} % of the image so far",
+                "{image}: {client} comes back to download, {share:.1f} % of the image so far",
                 **fields,
             )
         else:
-            self._log.info("{label}: {client} starts to download ({size} bytes)", **fields)
+            self._log.info("{image}: {client} starts to download ({size} bytes)", **fields)
 
 
 _OVER = {
