@@ -338,37 +338,49 @@ class Downloads:
                 self._log.failure("{image}: cannot tell of its download", image=download.label)
 
     def _write(self, progress: Progress) -> None:
-        fields = {
-            "image": progress.label,
-            "client": progress.client,
-            "size": progress.size,
-            "bytes": progress.bytes,
-            "seconds": progress.seconds,
-            "share": progress.share,
-        }
         if progress.state is State.STALLED:
             self._log.warn(
                 "{image}: {client} stalled: it has taken nothing for {limit:.0f} s; "
                 "{bytes} bytes in {seconds:.1f} s so far, {share:.1f} % of the image",
+                image=progress.label,
+                client=progress.client,
                 limit=STALL,
-                **fields,
+                bytes=progress.bytes,
+                seconds=progress.seconds,
+                share=progress.share,
             )
         elif progress.state in _OVER:
             self._log.info(
                 "{image}: {client} {outcome}: {bytes} bytes in {seconds:.1f} s, "
                 "{share:.1f} % of the image",
+                image=progress.label,
+                client=progress.client,
                 outcome=_OVER[progress.state],
-                **fields,
+                bytes=progress.bytes,
+                seconds=progress.seconds,
+                share=progress.share,
             )
         elif progress.before is State.STALLED:
-            self._log.info("{image}: {client} goes on, {share:.1f} % of the image so far", **fields)
+            self._log.info(
+                "{image}: {client} goes on, {share:.1f} % of the image so far",
+                image=progress.label,
+                client=progress.client,
+                share=progress.share,
+            )
         elif progress.read:
             self._log.info(
                 "{image}: {client} comes back to download, {share:.1f} % of the image so far",
-                **fields,
+                image=progress.label,
+                client=progress.client,
+                share=progress.share,
             )
         else:
-            self._log.info("{image}: {client} starts to download ({size} bytes)", **fields)
+            self._log.info(
+                "{image}: {client} starts to download ({size} bytes)",
+                image=progress.label,
+                client=progress.client,
+                size=progress.size,
+            )
 
 
 _OVER = {
