@@ -51,13 +51,14 @@ class StaticHosts:
         *,
         directory: str,
         publish_url: str,
+        http_publish_url: str = "",
         images: Images,
         bases: Bases,
         builder: Builder,
         threads: Threads,
     ) -> None:
         self._directory = directory
-        self._url = publish_url
+        self._urls = list(filter(None, (publish_url, http_publish_url)))
         self._images = images
         self._bases = bases
         self._builder = builder
@@ -171,7 +172,8 @@ class StaticHosts:
     def _publish(self, name: str, content: Content) -> None:
         file_name = f"{name}.{content.kind.value}"
         if self._images.entry(file_name) is None:
-            self._log.info("serving {url}", url=f"{self._url}/{quote(file_name)}")
+            urls = " and ".join(f"{url}/{quote(file_name)}" for url in self._urls)
+            self._log.info("serving {urls}", urls=urls)
         self._images.publish(file_name, content)
 
     def _forget(self, name: str) -> None:

@@ -25,6 +25,9 @@ _NOT_SENT = 256 * 1024
 """Bytes the kernel takes ahead of what it can send. Without the limit it buffers megabytes per
 slow client."""
 
+_TLS_HANDSHAKE = b"\x16"
+"""What a TLS client begins with (RFC 8446 section 5.1), and no HTTP client."""
+
 _LOOKS = 6
 """How often progress is looked at within the time an answer may stand still."""
 
@@ -103,6 +106,10 @@ class ImageChannel(HTTPChannel):
                     self.fresh = False
                     self.resetTimeout()
                     return
+            if self.fresh and data.startswith(_TLS_HANDSHAKE):
+                # It would wait for an answer until what it sent counts as a slow request.
+                self.loseConnection()
+                return
             self._expect_request()
         super().dataReceived(data)
 
