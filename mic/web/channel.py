@@ -87,10 +87,9 @@ class ImageChannel(HTTPChannel):
     def connectionMade(self) -> None:
         """Count the connection, and keep the kernel from buffering much for it."""
         super().connectionMade()
-        if isinstance(self.transport, Connection):
-            sock: socket.socket = self.transport.getHandle()
-            if sock.family in (socket.AF_INET, socket.AF_INET6):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT)
+        sock = self._tcp_socket()
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT)
         self.client = _name(self.transport.getPeer())
         self.site.channels.add(self)
 
@@ -236,16 +235,23 @@ class ImageChannel(HTTPChannel):
 
     def _taken(self) -> int:
         """What grows as the client takes what we send."""
-        # Behind TLS there is a TCP connection too.
+        sock = self._tcp_socket()
+        if sock is None:
+            return self._resumed
+        # A slow client's bytes are acknowledged long before there is room for more.
+        acked: int = _ACKED.unpack(
+            sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size)
+        )[0]
+        return acked
+
+    def _tcp_socket(self) -> socket.socket | None:
+        """The socket, if it is TCP's and open; behind TLS there is one, too."""
         transport = getattr(self.transport, "transport", self.transport)
         if isinstance(transport, Connection) and transport.connected:
             sock: socket.socket = transport.getHandle()
             if sock.family in (socket.AF_INET, socket.AF_INET6):
-                # A slow client's bytes are acknowledged long before there is room for more.
-                info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size)
-                acked: int = _ACKED.unpack(info)[0]
-                return acked
-        return self._resumed
+                return sock
+        return None
 
 
 def _cancel(call: IDelayedCall | None) -> IDelayedCall | None:
