@@ -160,7 +160,7 @@ def load_certificate(tls: Tls, pem: Pem) -> Certificate:
         context.check_privatekey()
     except (SSL.Error, ValueError, TypeError) as error:
         raise ConfigError(
-            [f"{CERT_FILE}: {tls.cert_file} cannot be used: {_reason(error)}"]
+            [f"{CERT_FILE}: {tls.cert_file} cannot be used: {openssl_reason(error)}"]
         ) from None
     try:
         _shake_hands(context, tls.min_version)
@@ -168,7 +168,7 @@ def load_certificate(tls: Tls, pem: Pem) -> Certificate:
         raise ConfigError(
             [
                 f"{CERT_FILE}: {tls.cert_file} cannot serve TLS {tls.min_version} with the "
-                f"ciphers {tls.ciphers!r} of {CIPHERS}: {_reason(error)}"
+                f"ciphers {tls.ciphers!r} of {CIPHERS}: {openssl_reason(error)}"
             ]
         ) from None
     return Certificate(context=context, chain=tuple(chain))
@@ -215,6 +215,14 @@ def parse_ciphers(text: str) -> str:
             ]
         )
     return ciphers
+
+
+def openssl_reason(error: BaseException | None) -> str:
+    """Why, in OpenSSL's own words: it gives a list of (library, function, reason)."""
+    reasons = error.args[0] if error is not None and error.args else ""
+    if isinstance(reasons, list) and reasons:
+        return f"OpenSSL says: {reasons[-1][-1]}"
+    return str(error) or type(error).__name__
 
 
 def _read(flag: str, path: str, problems: list[str]) -> bytes:
@@ -316,11 +324,3 @@ def _subject(certificate: x509.Certificate) -> str:
 
 def _date(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC"
-
-
-def _reason(error: Exception) -> str:
-    """OpenSSL's own words: it gives a list of (library, function, reason)."""
-    reasons = error.args[0] if error.args else ""
-    if isinstance(reasons, list) and reasons:
-        return f"OpenSSL says: {reasons[-1][-1]}"
-    return str(error) or type(error).__name__

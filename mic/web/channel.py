@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from OpenSSL import SSL
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -19,6 +20,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 from zope.interface import implementer
 
+from mic.tls import openssl_reason
 from mic.web.fastlane import FastLane
 
 _NOT_SENT = 256 * 1024
@@ -55,6 +57,9 @@ class ChannelSet(Protocol):
     fast_lane: FastLane
     channels: set[ImageChannel]
     limits: Limits
+
+    def tls_failed(self, client: str, reason: str) -> None:
+        """A client could not agree with us on TLS."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -190,6 +195,8 @@ class ImageChannel(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self.site.channels.discard(self)
+        if self.fresh and reason.check(SSL.Error):
+            self.site.tls_failed(self.client, openssl_reason(reason.value))
         self._deadline = _cancel(self._deadline)
         self._stalled = _cancel(self._stalled)
         super().connectionLost(reason)

@@ -281,6 +281,31 @@ def test_what_cannot_be_is_told_at_the_start(
     assert words in done.stderr.splitlines()[-1]
 
 
+def test_why_a_client_gets_nothing_is_told_once(serve: Callable[..., Tls]) -> None:
+    """To those who look for the reason: most BMCs say nothing but that there is no medium."""
+    tls = serve()
+    tls.daemon.wait_until_serving()
+    for _ in range(3):
+        assert not negotiated(tls, ssl.TLSVersion.TLSv1_2, "AES128-SHA:@SECLEVEL=0")
+        with pytest.raises(ssl.SSLCertVerificationError):
+            tls.connect(ssl.create_default_context(cadata=pem(issue().certificate).decode()))
+        with Wire(socket.create_connection(tls.daemon.tcp, TIMEOUT)) as wire:
+            wire.ask("/worker-0.iso")
+            wire.rest()
+    # Probes that only connect say nothing.
+    socket.create_connection(tls.daemon.tcp, TIMEOUT).close()
+    with tls.connect() as sock:
+        sock.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
+        assert sock.recv(100)
+    tls.daemon.stop()
+    lines = [line for line in tls.daemon.whole_log.splitlines() if "no TLS connection" in line]
+    assert [line.partition(" warn: ")[2] for line in lines] == [
+        "127.0.0.1: no TLS connection: OpenSSL says: no shared cipher",
+        "127.0.0.1: no TLS connection: OpenSSL says: tlsv1 alert unknown ca",
+        "127.0.0.1: no TLS connection: OpenSSL says: http request",
+    ]
+
+
 # Certificates that change
 
 
