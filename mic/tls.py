@@ -79,41 +79,46 @@ class Pem:
     key: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One of a chain: whose it is, and when it is valid."""
+
+    subject: str
+    serial: int
+    start: datetime
+    end: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Certificate:
     """A certificate, its chain and its key, ready to serve: ``context`` makes connections."""
 
     context: SSL.Context
-    chain: tuple[x509.Certificate, ...]
+    chain: tuple[Link, ...]
 
     @property
     def expires(self) -> datetime:
         """When the first of the chain expires."""
-        return min(each.not_valid_after_utc for each in self.chain)
+        return min(link.end for link in self.chain)
 
     def __str__(self) -> str:
         """What it is, for logs."""
-        leaf = self.chain[0]
-        others = len(self.chain) - 1
-        more = f" with {others} more in its chain" if others else ""
+        own, *others = self.chain
+        more = f" with {len(others)} more in its chain" if others else ""
         return (
-            f"{_subject(leaf)}{more}, serial number {leaf.serial_number:x}, "
-            f"valid until {_date(self.expires)}"
+            f"{own.subject}{more}, serial number {own.serial:x}, valid until {_date(self.expires)}"
         )
 
     def worry(self, now: datetime) -> str:
         """What clients that look at the time have, or soon will have, against it; else nothing."""
-        for each in self.chain:
-            start, end = each.not_valid_before_utc, each.not_valid_after_utc
-            if now >= end:
-                return f"the certificate of {_subject(each)} has expired on {_date(end)}"
-            if now < start:
-                return (
-                    f"the certificate of {_subject(each)} is not valid before {_date(start)}: "
-                    "is the clock right?"
-                )
-            if end - now < min(SOON, (end - start) / 5):
-                return f"the certificate of {_subject(each)} expires soon, on {_date(end)}"
+        for link in self.chain:
+            whose = f"the certificate of {link.subject}"
+            if now >= link.end:
+                return f"{whose} has expired on {_date(link.end)}"
+            if now < link.start:
+                return f"{whose} is not valid before {_date(link.start)}: is the clock right?"
+            if link.end - now < min(SOON, (link.end - link.start) / 5):
+                return f"{whose} expires soon, on {_date(link.end)}"
         return ""
 
 
@@ -134,6 +139,7 @@ def load_certificate(tls: Tls, pem: Pem) -> Certificate:
     """
     try:
         chain = x509.load_pem_x509_certificates(pem.chain)
+        links = tuple(_link(each) for each in chain)
     except ValueError:
         chain = []
     # Of a file that is being written, whole certificates before the end of it could be read.
@@ -171,7 +177,7 @@ def load_certificate(tls: Tls, pem: Pem) -> Certificate:
                 f"ciphers {tls.ciphers!r} of {CIPHERS}: {openssl_reason(error)}"
             ]
         ) from None
-    return Certificate(context=context, chain=tuple(chain))
+    return Certificate(context=context, chain=links)
 
 
 def parse_min_version(text: str) -> MinVersion:
@@ -310,15 +316,23 @@ def _suites(ciphers: str) -> list[str]:
     ]
 
 
+def _link(certificate: x509.Certificate) -> Link:
+    """Raises `ValueError` for a certificate that is malformed: parts of it are parsed only here."""
+    return Link(
+        subject=_subject(certificate),
+        serial=certificate.serial_number,
+        start=certificate.not_valid_before_utc,
+        end=certificate.not_valid_after_utc,
+    )
+
+
 def _subject(certificate: x509.Certificate) -> str:
     """Whose it is: the subject, or for lack of one the names it is for."""
     name = certificate.subject.rfc4514_string()
     if not name:
-        try:
+        with suppress(x509.ExtensionNotFound):
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
             name = ", ".join(names.value.get_values_for_type(x509.DNSName))
-        except (x509.ExtensionNotFound, ValueError):
-            pass
     return " ".join(name.split()) or "nobody"
 
 

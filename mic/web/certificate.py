@@ -68,6 +68,13 @@ class CurrentCertificate:
         return self._one_at_a_time.run(lambda: Deferred.fromCoroutine(self._look(at_once)))
 
     async def _look(self, at_once: bool) -> None:
+        try:
+            await self._follow(at_once)
+        except Exception:
+            # The next look may be luckier; a loop that ends for good helps nobody.
+            self._log.failure("cannot look for another TLS certificate")
+
+    async def _follow(self, at_once: bool) -> None:
         found: Pem | str
         try:
             found = await self._threads.run(read_pem, self._tls)

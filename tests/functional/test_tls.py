@@ -26,6 +26,8 @@ from functional.daemon import MIC, ROOT, Daemon, eventually
 from functional.media import TIMEOUT, Media, Server, make_hosts, tcp_client, unix_client
 from functional.wire import Wire, parts, without
 
+from mic.service import LOOK_AGAIN
+
 AT_ONCE = 5.0
 """Seconds for what needs no waiting; less than any of mic's time limits."""
 
@@ -482,6 +484,16 @@ def test_a_change_is_found_without_a_signal(
         assert serial(sock) == new.serial
     # What was half done meanwhile was nobody's fault.
     assert " error: " not in tls.daemon.whole_log
+
+
+def test_a_signal_has_it_taken_at_once(serve: Callable[..., Tls]) -> None:
+    tls = serve()
+    tls.daemon.wait_until_serving()
+    before = time.monotonic()
+    for number in range(5):
+        rotate_by_rename(tls, tls.authority.issue(number))
+    # Without, each takes until the second look from then.
+    assert time.monotonic() - before < 5 * LOOK_AGAIN
 
 
 def test_a_connection_goes_on_with_the_certificate_of_before(

@@ -116,7 +116,7 @@ async def test_another_is_taken_when_a_second_look_finds_the_same(service: Servi
     assert service.seen() == service.first.serial
     await service.current.look()
     assert service.seen() == new.serial
-    assert service.current.certificate.chain[0] == new.certificate
+    assert new.serial in str(service.current.certificate)
     assert new.serial in service.heard()[-1]
     await service.current.look()
     assert service.heard() == []
