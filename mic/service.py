@@ -60,6 +60,9 @@ class Hosts(Protocol):
     async def stop(self) -> None:
         """Publish no more."""
 
+    def settled(self) -> bool:
+        """Whether all that was there at the start is published: a name that is not is none."""
+
     def missing(self) -> list[str]:
         """What keeps hosts from their images, in words."""
 
@@ -75,7 +78,8 @@ class Mic(Service):
 
     Listens at once, so that a taken port is an error at start, but takes connections only when
     the hosts' `start` is over: until then they wait in the backlog, for a BMC that gets a 404
-    gives up. Raises `ConfigError` when the source of hosts or the certificate cannot be used.
+    gives up. Where that cannot be waited for, names not known yet are 503 until all are. Raises
+    `ConfigError` when the source of hosts or the certificate cannot be used.
     """
 
     _log = Logger()
@@ -103,8 +107,15 @@ class Mic(Service):
         self.bases = Bases(settings.bases, settings.host_architecture, self.threads)
         self.images = Images(self.bases, time.time)
         self.downloads = Downloads(reactor.seconds, settings.max_downloads)
-        self.site = ImageSite(self.images, self.downloads, reactor, self.readers, limits)
         self.hosts = self._hosts()
+        self.site = ImageSite(
+            self.images,
+            self.downloads,
+            reactor,
+            self.readers,
+            settled=self.hosts.settled,
+            limits=limits,
+        )
         self.certificate = (
             CurrentCertificate(settings.tls, self.threads, time.time) if settings.tls else None
         )
@@ -126,6 +137,7 @@ class Mic(Service):
             # By itself: media that hang do not keep a certificate from being exchanged.
             self._loops.append((LoopingCall(self.certificate.look), LOOK_AGAIN))
         self._old_hangup: Any = None
+        self._announced = False
         self.ready: Deferred[None] = Deferred()
 
     def _hosts(self) -> Hosts:
@@ -151,6 +163,7 @@ class Mic(Service):
             http_publish_url=settings.http_publish_url,
             rootfs_url=settings.rootfs_url,
             host_architecture=settings.host_architecture,
+            url_key=settings.url_key,
             images=self.images,
             bases=self.bases,
             builder=builder,
@@ -158,6 +171,7 @@ class Mic(Service):
         return ClusterHosts(
             kubeconfig=settings.kubeconfig,
             namespace=settings.namespace,
+            leader_elect=settings.leader_elect,
             images=published,
             reactor=self._reactor,
         )
@@ -253,7 +267,7 @@ class Mic(Service):
                 if (url := self._settings.http_publish_url)
                 else "published nowhere",
             )
-        self._systemd.ready(self._status())
+        self._announce()
         self.ready.callback(None)
         for loop, period in self._loops:
             loop.clock = self._reactor
@@ -272,6 +286,14 @@ class Mic(Service):
             # The next look may be luckier; a loop that ends for good helps nobody.
             self._log.failure("cannot look for changes")
         if self.ready.called:
+            self._announce()
+
+    def _announce(self) -> None:
+        """Tell systemd how it stands: ready, once, when all that was there at the start is done."""
+        if self.hosts.settled() and not self._announced:
+            self._announced = True
+            self._systemd.ready(self._status())
+        else:
             self._systemd.status(self._status())
 
     def _status(self) -> str:
@@ -287,12 +309,12 @@ class Mic(Service):
         Deferred.fromCoroutine(self._reload())
 
     async def _reload(self) -> None:
-        if self.ready.called:
+        if self._announced:
             self._systemd.reloading()
         if self.certificate is not None:
             await self.certificate.look(at_once=True)
         await self._look()
-        if self.ready.called and self.running:
+        if self._announced and self.running:
             self._systemd.ready(self._status())
 
     async def _stop(self) -> None:
