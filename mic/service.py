@@ -261,11 +261,9 @@ class Mic(Service):
         )
         if self._http_ports:
             self._log.info(
-                "serving them over plain HTTP too, on {address}, {url}",
+                "serving them over plain HTTP too, on {address}, published as {http_url}",
                 address=_shown(self._http_ports[0].getHost()),
-                url=f"published as {url}"
-                if (url := self._settings.http_publish_url)
-                else "published nowhere",
+                http_url=self._settings.http_publish_url or "nothing",
             )
         self._announce()
         self.ready.callback(None)

@@ -112,7 +112,7 @@ class CurrentCertificate:
     def _complain(self, text: str) -> None:
         """Log what is wrong with the files, once until it changes."""
         if text and text != self._complaint:
-            self._log.error("{text}", text=text)
+            self._log.error("{error}", error=text)
         elif self._complaint and not text:
             self._log.info("the TLS certificate and its key are in order again")
         self._complaint = text
@@ -121,5 +121,5 @@ class CurrentCertificate:
         worry = self._certificate.worry(datetime.fromtimestamp(self._clock(), UTC))
         text = f"{self._tls.cert_file}: {worry}" if worry else ""
         if text and text != self._worry:
-            self._log.warn("{text}", text=text)
+            self._log.warn("{error}", error=text)
         self._worry = text

@@ -35,7 +35,7 @@ class Service:
     def __init__(self, directory: Path, threads: Threads) -> None:
         self.directory = directory
         self.first = self.write(issue(by=ROOT, life=timedelta(days=90)))
-        self.now = self.first.certificate.not_valid_before_utc.timestamp()
+        self.now = self.first.certificate.not_valid_before_utc.timestamp() + 3600
         self.said: list[str] = []
         globalLogPublisher.addObserver(self._hear)
         self.tls = Tls(cert_file=str(directory / "cert.pem"), key_file=str(directory / "key.pem"))
