@@ -225,6 +225,8 @@ def report(instance: Instance, told: dict[str, Any], limit: int) -> Iterator[str
     )
     yield f"running since {since:%Y-%m-%d %H:%M:%S} UTC ({_duration(now - since.timestamp())})"
     yield f"listening on {_words(told['addresses'])}, published as {printable(told['url'])}"
+    if told["http_addresses"]:
+        yield f"plain HTTP on {_words(told['http_addresses'])}"
     missing, problems = [*told["defects"], *told["missing"]], told["problems"]
     if missing or not told["serving"]:
         yield "NOT READY" + ("" if missing else ": starting")

@@ -393,6 +393,7 @@ def lines(changes: Mapping[str, Any] | None = None, image: object = None) -> byt
         "defects": [],
         "problems": [],
         "bodies": {"open": 0, "limit": 0},
+        "http_addresses": [],
         "bases": [],
         **(changes or {}),
     }
