@@ -327,7 +327,7 @@ class Mic(Service):
             "serving": self.ready.called,
             "missing": list(self.hosts.missing()),
             "defects": list(self.hosts.defects()),
-            "problems": list(self.hosts.problems()),
+            "problems": self._problems(),
             "bodies": {"open": self.downloads.open, "limit": self.downloads.limit},
             "bases": [asdict(base) for base in self.bases.states()],
         }
