@@ -197,7 +197,8 @@ class ThreadedKubernetes(Service):
     """`mic.kube.api.KubernetesApi` over the official client.
 
     ``threads`` bounds how many requests are under way at once, watches included: the API server is
-    shared with others. A watch keeps its thread for as long as it lasts.
+    shared with others. A watch keeps its thread for as long as it lasts. By default as many as
+    there are who ask: three watches, four workers, the election and the events.
     """
 
     def __init__(
@@ -205,7 +206,7 @@ class ThreadedKubernetes(Service):
         configuration: Any,
         reactor: IReactorFromThreads,
         *,
-        threads: int = 8,
+        threads: int = 9,
         random: Random | None = None,
     ) -> None:
         self._configuration = configuration
