@@ -103,6 +103,7 @@ class KubeServer:
                     f"--service-account-signing-key-file={self.folder / 'sa.key'}",
                     "--service-cluster-ip-range=10.0.0.0/24",
                     "--disable-admission-plugins=ServiceAccount",
+                    "--allow-privileged=true",
                     "--v=0",
                     *self._extra,
                 ],
@@ -210,10 +211,22 @@ class KubeServer:
 
     def install(self) -> None:
         """Apply our manifests, as a cluster's administrator does."""
-        self.kubectl("apply", "-k", str(MANIFESTS))
+        self.kubectl("apply", "-f", "-", stdin=self.rendered("plain"))
         self.kubectl("wait", "--for=condition=Established", "crd/preprovisioningimages.metal3.io")
 
-    def account_may(self, verb: str, resource: str) -> bool:
+    def rendered(self, overlay: str | Path) -> str:
+        """An overlay of our manifests, or a folder with one, as kustomize puts it together.
+
+        For a server that is older than policy/v1 with the beta that had the same fields.
+        """
+        text = self.kubectl("kustomize", str(MANIFESTS / "overlays" / overlay))
+        if self.ask("GET", "/apis/policy/v1", expect=None)[0] == 404:
+            text = text.replace("apiVersion: policy/v1\n", "apiVersion: policy/v1beta1\n")
+        return text
+
+    def account_may(
+        self, verb: str, resource: str, *, namespace: str = "default", name: str = ""
+    ) -> bool:
         """Whether our service account has a right (a SubjectAccessReview)."""
         plural, _, rest = resource.partition(".")
         group, _, subresource = rest.partition("/")
@@ -227,7 +240,8 @@ class KubeServer:
                     "group": group,
                     "resource": plural,
                     "subresource": subresource,
-                    "namespace": "default",
+                    "namespace": namespace,
+                    "name": name,
                 },
             },
         }
