@@ -2,7 +2,9 @@
 
 The base is a Debian tree of this machine's making, in the place of Debian's slim image; the
 Dockerfile does the rest. Containers have a read-only root without a writable /tmp, a user that
-nobody knows and no capabilities. Covers static mode; what the image is and is not made of.
+nobody knows and no capabilities. Covers both modes, the controller against a real API server: as
+cluster-baremetal-operator runs it, taken from our manifest of that, and as the installer does on
+its bootstrap host; and what the image is and is not made of.
 """
 
 from __future__ import annotations
@@ -19,10 +21,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 from e2e import cache, debian, parts
+from e2e.door import Door
+from functional.daemon import eventually
 from functional.media import Media, make_media
+from kube_samples import bmo_verdict, image_body, secret_body
+from kubeserver import KubeServer
 
 from mic.ignition import Agent, Host, config
+from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS, Resource
 
 ROOT = Path(__file__).parents[2]
 USER = "1000660000:0"
@@ -36,6 +44,14 @@ _AGENT = Agent(
     pull_secret=_SECRET,
     ip_options="ip=dhcp6",
 )
+_NAMESPACE = "openshift-machine-api"
+_NMSTATE = b"""\
+interfaces:
+- name: eth0
+  type: ethernet
+  state: up
+  ipv4: {enabled: true, dhcp: true}
+"""
 
 
 class Engine:
@@ -122,11 +138,18 @@ def _digest_of_sources(base: str) -> str:
 class Container:
     """A running container of the image, with a network of its own, that is, with none."""
 
-    def __init__(self, engine: Engine, options: Sequence[str], command: Sequence[str]) -> None:
+    def __init__(
+        self, engine: Engine, options: Sequence[str], command: Sequence[str], user: str = USER
+    ) -> None:
         self._engine = engine
         self._id = engine.podman(
-            *("run", "--detach", *_locked_down(), *options, engine.image(), *command)
+            *("run", "--detach", *_locked_down(user), *options, engine.image(), *command)
         ).strip()
+
+    @property
+    def process(self) -> int:
+        """Its number, seen from here."""
+        return int(self._engine.podman("inspect", "--format={{.State.Pid}}", self._id))
 
     def wait_until_serving(self) -> None:
         end = time.monotonic() + _MINUTE
@@ -150,20 +173,31 @@ class Container:
 
     def get(self, path: str) -> bytes:
         """What it serves there."""
-        process = self._engine.podman("inspect", "--format={{.State.Pid}}", self._id).strip()
+        status, body = self.ask(f"http://127.0.0.1:8084{path}")
+        assert status == 200, body
+        return body
+
+    def ask(self, url: str) -> tuple[int, bytes]:
+        """Status and body of the answer, asked from within its network."""
         done = subprocess.run(
             [
-                *("nsenter", f"--target={process}", "--net", sys.executable, "-c"),
-                "import sys, urllib.request as u;"
-                "sys.stdout.buffer.write(u.urlopen(sys.argv[1], timeout=30).read())",
-                f"http://127.0.0.1:8084{path}",
+                *("nsenter", f"--target={self.process}", "--net", sys.executable, "-c"),
+                "import http.client as h, sys, urllib.parse as p;"
+                "u = p.urlsplit(sys.argv[1]);"
+                "c = h.HTTPConnection(u.hostname, u.port, timeout=30);"
+                "c.request('GET', u.path);"
+                "a = c.getresponse();"
+                "print(a.status, flush=True);"
+                "sys.stdout.buffer.write(a.read())",
+                url,
             ],
             capture_output=True,
             timeout=_MINUTE,
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
+        status, _, body = done.stdout.partition(b"\n")
+        return int(status), body
 
     def healthy(self) -> bool:
         """What the image's HEALTHCHECK says, of one try."""
@@ -188,9 +222,9 @@ class Container:
         self._engine.podman("rm", "--force", self._id)
 
 
-def _locked_down() -> tuple[str, ...]:
+def _locked_down(user: str = USER) -> tuple[str, ...]:
     return (
-        *("--read-only", "--read-only-tmpfs=false", f"--user={USER}", "--cap-drop=all"),
+        *("--read-only", "--read-only-tmpfs=false", f"--user={user}", "--cap-drop=all"),
         *("--security-opt=no-new-privileges", "--network=none"),
         # podman's own defaults need a right that not every machine that tests has.
         *("--ulimit=nofile=1024:4096", "--ulimit=nproc=1000:1000"),
@@ -264,6 +298,51 @@ def container(engine: Engine, media: Media, tmp_path: Path) -> Iterator[Containe
         container.remove()
 
 
+@pytest.fixture
+def door(kube: KubeServer) -> Iterator[list[Door]]:
+    """Doors of containers to the API server, closed afterwards."""
+    doors: list[Door] = []
+    yield doors
+    for each in doors:
+        each.close()
+
+
+@pytest.fixture
+def host(kube: KubeServer) -> Iterator[str]:
+    """A host with network data, as users have it in the cluster: its object's name."""
+    kube.create_namespace(_NAMESPACE)
+    kube.create(SECRETS, secret_body("net", _NMSTATE, namespace=_NAMESPACE))
+    kube.create(PREPROVISIONING_IMAGES, image_body("host", secret="net", namespace=_NAMESPACE))
+    yield "host"
+    for resource, name in ((PREPROVISIONING_IMAGES, "host"), (SECRETS, "net")):
+        _let_go(kube, resource, name)
+
+
+def _let_go(kube: KubeServer, resource: Resource, name: str) -> None:
+    if kube.find(resource, _NAMESPACE, name) is not None:
+        kube.edit(resource, _NAMESPACE, name, {"metadata": {"finalizers": None}})
+        kube.delete(resource, _NAMESPACE, name)
+
+
+def _image_url(kube: KubeServer, host: str) -> str:
+    """Where the status says that a host's image is, once baremetal-operator would use it."""
+
+    def there() -> str:
+        image = kube.find(PREPROVISIONING_IMAGES, _NAMESPACE, host)
+        assert image is not None
+        verdict = bmo_verdict(image, kube.find(SECRETS, _NAMESPACE, "net"))
+        assert not verdict.startswith("error"), verdict
+        return verdict.removeprefix("image ") if verdict != "wait" else ""
+
+    return eventually(there, "an image in the status", _MINUTE)
+
+
+def _keyfiles(content: bytes) -> list[str]:
+    """The keyfiles in a config."""
+    paths = [file["path"] for file in json.loads(content)["storage"]["files"]]
+    return [path.rpartition("/")[2] for path in paths if path.endswith(".nmconnection")]
+
+
 def _open_to_all(path: Path) -> None:
     """Bind mounts are for a user of another number."""
     for directory, _, files in os.walk(path):
@@ -284,6 +363,110 @@ def test_it_serves_the_right_bytes(container: Container, media: Media) -> None:
     assert initramfs.startswith(media.initramfs)
     assert len(initramfs) > len(media.initramfs)
     assert "http://images.example/worker-0.iso" in container.log
+
+
+def test_the_operators_pod_is_honoured_unchanged(
+    engine: Engine, kube: KubeServer, media: Media, host: str, door: list[Door], tmp_path: Path
+) -> None:
+    objects = yaml.safe_load_all(kube.rendered("cluster-baremetal-operator"))
+    (deployment,) = (each for each in objects if each and each["kind"] == "Deployment")
+    (spec,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert spec["securityContext"]["readOnlyRootFilesystem"]
+    secret, registries = tmp_path / "pull-secret", tmp_path / "registries.conf"
+    secret.write_bytes(base64.encodebytes(_SECRET))
+    registries.touch()
+    account = kube.service_account(tmp_path / "serviceaccount")
+    mounted = {
+        "/etc/containers/registries.conf": registries,
+        "/shared/html/images": media.directory,
+        "/run/secrets/pull-secret": secret,
+    }
+    assert {mount["mountPath"] for mount in spec["volumeMounts"]} == mounted.keys()
+    mounted["/var/run/secrets/kubernetes.io/serviceaccount"] = account
+    environment = {each["name"]: each["value"] for each in spec["env"]}
+    environment |= {
+        "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+        "KUBERNETES_SERVICE_PORT": f"{kube.port}",
+    }
+    _open_to_all(tmp_path)
+    container = Container(
+        engine,
+        [
+            *(f"--env={name}={value}" for name, value in environment.items()),
+            *(f"--volume={place}:{path}:ro" for path, place in mounted.items()),
+        ],
+        [*spec["command"], *spec.get("args", [])],
+    )
+    try:
+        door.append(Door(container.process, kube.port))
+        door[0].open()
+        url = _image_url(kube, host)
+        service = f"metal3-image-customization-service.{_NAMESPACE}.svc.cluster.local"
+        assert url.startswith(f"http://{service}/")
+        content = media.with_config(container.get(url.removeprefix(f"http://{service}")))
+        assert _keyfiles(content) == ["eth0.nmconnection"]
+        assert b"dXNlcjpwYXNz" in content
+        assert "dXNlcjpwYXNz" not in container.log
+        # As the operator leaves the flag to its default, health is told at :8080.
+        assert container.ask("http://127.0.0.1:8080/readyz")[0] == 200
+        assert container.stop() == 0
+    finally:
+        container.remove()
+
+
+def test_the_installers_bootstrap_host_is_served(
+    engine: Engine, kube: KubeServer, media: Media, host: str, door: list[Door], tmp_path: Path
+) -> None:
+    losetup = parts.program("losetup", "mount")
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(kube.portable_kubeconfig())
+    iso = (media.directory / "coreos-x86_64.iso").resolve()
+    drive = debian.run([losetup, "--find", "--show", "--read-only", iso], _MINUTE).strip()
+    health = "http://127.0.0.1:7373"
+    environment = {
+        "KUBECONFIG": "/opt/openshift/auth/kubeconfig",
+        "DEPLOY_ISO": "/dev/sr0",
+        "DEPLOY_INITRD": "/images/ironic-python-agent.initramfs",
+        "IRONIC_BASE_URL": "http://localhost:6385",
+        "IRONIC_AGENT_IMAGE": _AGENT.image,
+        "IRONIC_AGENT_PULL_SECRET": base64.b64encode(_SECRET).decode(),
+    }
+    try:
+        container = Container(
+            engine,
+            [
+                *(f"--env={name}={value}" for name, value in environment.items()),
+                f"--device={drive}:/dev/sr0:r",
+                f"--volume={media.directory}:/images:ro",
+                f"--volume={kubeconfig}:{environment['KUBECONFIG']}:ro",
+            ],
+            [
+                *("/image-customization-controller", f"--namespace={_NAMESPACE}"),
+                *("--images-publish-addr=http://127.0.0.1:8084", "--metrics-addr=127.0.0.1:7373"),
+            ],
+            # The drive is root's.
+            user="0:0",
+        )
+        try:
+            container.wait_until_serving()
+            status, said = container.ask(f"{health}/readyz")
+            assert status == 503
+            assert b"not listed yet" in said
+            assert container.ask(f"{health}/healthz")[0] == 200
+            assert container.healthy()
+            door.append(Door(container.process, kube.port))
+            door[0].open()
+            url = _image_url(kube, host)
+            assert url.startswith("http://127.0.0.1:8084/")
+            status, iso_served = container.ask(url)
+            assert status == 200
+            assert _keyfiles(media.with_config(iso_served)) == ["eth0.nmconnection"]
+            eventually(lambda: container.ask(f"{health}/readyz")[0] == 200, "readiness")
+            assert container.stop() == 0
+        finally:
+            container.remove()
+    finally:
+        debian.run([losetup, "--detach", drive], _MINUTE)
 
 
 def test_it_neither_warns_nor_shows_a_secret(container: Container) -> None:

@@ -1,8 +1,9 @@
 """Scope: the manifests of deploy/kubernetes as kustomize puts them together, and a real API server.
 
 It accepts every overlay without a field that it does not know; the parts fit each other, are
-allowed in a namespace of restricted pods, and grant what they should and no more. That mic does
-with the rights what it has to is shown by test_reconcile.py and test_bad_days.py.
+allowed in a namespace of restricted pods, and grant what they should and no more; so do those that
+docs/kubernetes.md has its readers write. That mic does with the rights what it has to is shown by
+test_reconcile.py and test_bad_days.py.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from kubeserver import MANIFESTS, KubeServer
+from kubeserver import MANIFESTS, ROOT, KubeServer
 
 OVERLAYS = ("plain", "tls", "high-availability", "cluster-baremetal-operator")
 OURS = OVERLAYS[:3]
@@ -175,6 +176,53 @@ def test_nodes_can_be_drained_and_only_one_process_at_a_time_writes(
     else:
         assert deployment["replicas"] == 1
         assert deployment["strategy"] == {"type": "Recreate"}
+
+
+def _documented() -> dict[str, str]:
+    """The files of docs/kubernetes.md by name."""
+    text = (ROOT / "docs/kubernetes.md").read_text()
+    return dict(re.findall(r"<!-- manifest: (\S+) -->\n```yaml\n(.*?)```", text, re.DOTALL))
+
+
+@pytest.mark.parametrize("overlay", OURS)
+def test_a_site_as_documented_is_accepted(kube: KubeServer, tmp_path: Path, overlay: str) -> None:
+    files = _documented()
+    shutil.copytree(MANIFESTS, tmp_path / "deploy/kubernetes")
+    site = tmp_path / "site"
+    site.mkdir()
+    for name in ("site.yaml", "openshift.yaml"):
+        (site / name).write_text(files[name])
+    text = files["kustomization.yaml"].replace("overlays/plain", f"overlays/{overlay}")
+    text = text.replace("  - site.yaml\n", "  - site.yaml\n  - openshift.yaml\n")
+    (site / "kustomization.yaml").write_text(text)
+    _accepted(kube, kube.rendered(site))
+    objects = _objects(kube, site)
+    assert _container(objects)["image"] == "registry.example.com/mic:0.1.0"
+    assert _pod(objects)["securityContext"].keys() == {"runAsNonRoot", "seccompProfile"}
+    given = {each["name"]: each.get("value") for each in _container(objects)["env"]}
+    assert given["IMAGES_URL"] == "http://images.example.com"
+    assert given["DEPLOY_ISO"]
+
+
+def test_the_documented_volume_is_the_one_that_is_mounted(kube: KubeServer) -> None:
+    text = _documented()["base-images.yaml"]
+    _accepted(kube, text)
+    claim, job = yaml.safe_load_all(text)
+    (volume,) = _pod(_objects(kube, "plain"))["volumes"]
+    assert claim["metadata"]["name"] == volume["persistentVolumeClaim"]["claimName"]
+    (loader,) = job["spec"]["template"]["spec"]["containers"]
+    container = _container(_objects(kube, "plain"))
+    assert loader["securityContext"] == container["securityContext"]
+    assert loader["volumeMounts"][0]["mountPath"] == container["volumeMounts"][0]["mountPath"]
+    (iso,) = (each["value"] for each in container["env"] if each["name"] == "DEPLOY_ISO")
+    assert iso in loader["command"]
+
+
+def test_the_documented_certificate_is_for_the_secret_that_is_mounted(kube: KubeServer) -> None:
+    certificate = yaml.safe_load(_documented()["certificate.yaml"])
+    volumes = _pod(_objects(kube, "tls"))["volumes"]
+    (secret,) = (volume["secret"] for volume in volumes if "secret" in volume)
+    assert certificate["spec"]["secretName"] == secret["secretName"]
 
 
 @pytest.mark.usefixtures("leader_rights")
