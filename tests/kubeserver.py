@@ -14,6 +14,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
@@ -269,17 +270,32 @@ class KubeServer:
         """A kubeconfig file with nothing but our service account's rights."""
         token_file = where.with_suffix(".token")
         token_file.write_text(token or self.account_token())
-        cluster = {"server": url or self.url}
+        cluster: dict[str, Any] = {"server": url or self.url}
         if not url:
             cluster["certificate-authority"] = str(self._certificate)
-        where.write_text(_kubeconfig(cluster, {"tokenFile": token_file.name}))
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": cluster}],
+            "users": [{"name": "u", "user": {"tokenFile": token_file.name}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        where.write_text(yaml.safe_dump(content))
         return where
 
-    def portable_kubeconfig(self) -> str:
-        """A kubeconfig of the same rights that names no other file."""
+    def portable_kubeconfig(self, where: Path) -> Path:
+        """A kubeconfig file of the same rights that names no other file."""
+        content = yaml.safe_load(self.kubeconfig(where).read_text())
         authority = base64.b64encode(self._certificate.read_bytes()).decode()
-        cluster = {"server": self.url, "certificate-authority-data": authority}
-        return _kubeconfig(cluster, {"token": self.account_token()})
+        content["clusters"][0]["cluster"] = {
+            "server": self.url,
+            "certificate-authority-data": authority,
+        }
+        content["users"][0]["user"] = {"token": self.account_token()}
+        where.with_suffix(".token").unlink()
+        where.write_text(yaml.safe_dump(content))
+        return where
 
     def service_account(self, folder: Path) -> Path:
         """The files that pods of our service account find in the place for them."""
@@ -288,19 +304,6 @@ class KubeServer:
         (folder / "namespace").write_text(ACCOUNT[0])
         (folder / "ca.crt").write_bytes(self._certificate.read_bytes())
         return folder
-
-
-def _kubeconfig(cluster: dict[str, str], user: dict[str, str]) -> str:
-    return yaml.safe_dump(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": cluster}],
-            "users": [{"name": "u", "user": user}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-    )
 
 
 def path(resource: Resource, namespace: str, name: str = "") -> str:

@@ -418,8 +418,7 @@ def test_the_installers_bootstrap_host_is_served(
     engine: Engine, kube: KubeServer, media: Media, host: str, door: list[Door], tmp_path: Path
 ) -> None:
     losetup = parts.program("losetup", "mount")
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(kube.portable_kubeconfig())
+    kubeconfig = kube.portable_kubeconfig(tmp_path / "kubeconfig")
     iso = (media.directory / "coreos-x86_64.iso").resolve()
     drive = debian.run([losetup, "--find", "--show", "--read-only", iso], _MINUTE).strip()
     health = "http://127.0.0.1:7373"

@@ -28,6 +28,7 @@ NAMESPACE = "systemd"
 PUBLISHED = "http://192.0.2.1:8084"
 
 _MINUTE = 60.0
+_URL_KEY = "0123456789abcdef0123456789abcdef"
 _NMSTATE = b"interfaces: [{name: eth0, type: ethernet, state: up}]"
 
 
@@ -55,12 +56,9 @@ def machine(kube: KubeServer) -> Iterator[Machine]:
         flags = f"-images-publish-addr={PUBLISHED} -namespace={NAMESPACE}"
         with (etc / "mic.env").open("a") as environment:
             environment.write(f"MIC_FLAGS={flags}\n")
-        for name, content in (
-            ("kubeconfig", kube.portable_kubeconfig()),
-            ("url-key", "0123456789abcdef" * 2),
-        ):
-            (etc / name).write_text(content)
-            (etc / name).chmod(0o600)
+        kube.portable_kubeconfig(etc / "kubeconfig").chmod(0o600)
+        (etc / "url-key").write_text(_URL_KEY)
+        (etc / "url-key").chmod(0o600)
         found = re.search(
             r"```ini\n(\[Service\]\nLoadCredential=url-key.*?)```",
             (ROOT / "docs/systemd.md").read_text(),
@@ -103,7 +101,7 @@ def test_its_credentials_are_used_and_kept(machine: Machine, cluster: Cluster) -
     config = machine.run("/opt/mic/bin/mic", "show", "-json", "-show-secrets", url)
     assert json.loads(SECRET)["auths"]["quay.io"]["auth"] in config
     assert "eth0.nmconnection" in config
-    assert "0123456789abcdef" not in machine.journal()
+    assert _URL_KEY not in machine.journal()
 
 
 def test_a_reload_is_told(machine: Machine) -> None:
