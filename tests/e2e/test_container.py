@@ -506,6 +506,14 @@ def test_a_plain_run_tells_how_it_is_used(engine: Engine, image: str) -> None:
     assert _once(engine, image).startswith("Usage: mic COMMAND")
 
 
+def test_what_manifests_have_it_run_beside_mic_is_there(engine: Engine, image: str) -> None:
+    overlay = (ROOT / "deploy/kubernetes/overlays/high-availability/deployment.yaml").read_text()
+    (container,) = yaml.safe_load(overlay)["spec"]["template"]["spec"]["containers"]
+    program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert 0 < int(seconds) < 20
+    assert _once(engine, image, program, "0") == ""
+
+
 def test_there_is_no_compiler_and_nothing_of_the_packaging_left(engine: Engine, image: str) -> None:
     look = (
         "for name in cc gcc c++ g++ make pip pip3; do command -v $name; done;"
