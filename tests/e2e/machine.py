@@ -160,9 +160,9 @@ def eventually(look: Callable[[], object], what: str, seconds: float = _MINUTE) 
 
 @contextmanager
 def booted(service: str, prepare: Callable[[Path], None]) -> Iterator[Machine]:
-    """A system with mic and its units, and what ``prepare`` writes into its tree, booted.
+    """A system with mic, its units and what ``prepare`` does to its tree, booted.
 
-    The service is enabled, but for its first start waits for the test.
+    ``service`` is the one that the machine is asked about.
     """
     parts.program("nsenter", "util-linux")
     with cache.scratch() as work:
