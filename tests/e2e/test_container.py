@@ -17,20 +17,22 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from e2e import cache, debian, parts
 from e2e.door import Door
 from functional.daemon import eventually
-from functional.media import Media, make_media
+from functional.media import Media, make_media, write_certificate
 from kube_samples import bmo_verdict, image_body, secret_body
 from kubeserver import KubeServer
 
 from mic.ignition import Agent, Host, config
-from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS, Resource
+from mic.kube.api import LEASES, PREPROVISIONING_IMAGES, SECRETS, Resource
 
 ROOT = Path(__file__).parents[2]
 USER = "1000660000:0"
@@ -178,13 +180,15 @@ class Container:
         return body
 
     def ask(self, url: str) -> tuple[int, bytes]:
-        """Status and body of the answer, asked from within its network."""
+        """Status and body of the answer, asked from within its network; no certificate matters."""
         done = subprocess.run(
             [
                 *("nsenter", f"--target={self.process}", "--net", sys.executable, "-c"),
-                "import http.client as h, sys, urllib.parse as p;"
+                "import http.client as h, ssl, sys, urllib.parse as p;"
                 "u = p.urlsplit(sys.argv[1]);"
-                "c = h.HTTPConnection(u.hostname, u.port, timeout=30);"
+                "c = h.HTTPConnection(u.hostname, u.port, timeout=30) if u.scheme == 'http' else"
+                " h.HTTPSConnection(u.hostname, u.port, timeout=30,"
+                " context=ssl._create_unverified_context());"
                 "c.request('GET', u.path);"
                 "a = c.getresponse();"
                 "print(a.status, flush=True);"
@@ -299,15 +303,6 @@ def container(engine: Engine, media: Media, tmp_path: Path) -> Iterator[Containe
 
 
 @pytest.fixture
-def door(kube: KubeServer) -> Iterator[list[Door]]:
-    """Doors of containers to the API server, closed afterwards."""
-    doors: list[Door] = []
-    yield doors
-    for each in doors:
-        each.close()
-
-
-@pytest.fixture
 def host(kube: KubeServer) -> Iterator[str]:
     """A host with network data, as users have it in the cluster: its object's name."""
     kube.create_namespace(_NAMESPACE)
@@ -345,6 +340,8 @@ def _keyfiles(content: bytes) -> list[str]:
 
 def _open_to_all(path: Path) -> None:
     """Bind mounts are for a user of another number."""
+    if path.is_file():
+        path.chmod(0o644)
     for directory, _, files in os.walk(path):
         os.chmod(directory, 0o755)
         for name in files:
@@ -365,41 +362,72 @@ def test_it_serves_the_right_bytes(container: Container, media: Media) -> None:
     assert "http://images.example/worker-0.iso" in container.log
 
 
-def test_the_operators_pod_is_honoured_unchanged(
-    engine: Engine, kube: KubeServer, media: Media, host: str, door: list[Door], tmp_path: Path
-) -> None:
-    objects = yaml.safe_load_all(kube.rendered("cluster-baremetal-operator"))
+def _pod(kube: KubeServer, overlay: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The pod of an overlay, and its only container."""
+    objects = yaml.safe_load_all(kube.rendered(overlay))
     (deployment,) = (each for each in objects if each and each["kind"] == "Deployment")
-    (spec,) = deployment["spec"]["template"]["spec"]["containers"]
-    assert spec["securityContext"]["readOnlyRootFilesystem"]
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    return pod, container
+
+
+@contextmanager
+def _run_pod(
+    engine: Engine,
+    kube: KubeServer,
+    container: Mapping[str, Any],
+    mounted: Mapping[str, Path],
+    environment: Mapping[str, str],
+    user: str,
+) -> Iterator[Container]:
+    """A container as the kubelet runs it, with what is at ``mounted``, and the API server.
+
+    ``environment`` is put over the manifest's. Files are where its service account's are in pods.
+    """
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == mounted.keys()
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    variables = {each["name"]: each["value"] for each in container["env"]}
+    variables |= {
+        "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+        "KUBERNETES_SERVICE_PORT": str(kube.port),
+        **environment,
+    }
+    with cache.scratch() as folder:
+        account = kube.service_account(folder / "serviceaccount")
+        places = {**mounted, "/var/run/secrets/kubernetes.io/serviceaccount": account}
+        for place in places.values():
+            _open_to_all(place)
+        words = [*container["command"], *container.get("args", [])]
+        running = Container(
+            engine,
+            [
+                *(f"--env={name}={value}" for name, value in variables.items()),
+                *(f"--volume={place}:{path}:ro" for path, place in places.items()),
+            ],
+            [re.sub(r"\$\((\w+)\)", lambda match: variables[match[1]], word) for word in words],
+            user,
+        )
+        try:
+            with closing(Door(running.process, kube.port)) as door:
+                door.open()
+                yield running
+        finally:
+            running.remove()
+
+
+def test_the_operators_pod_is_honoured_unchanged(
+    engine: Engine, kube: KubeServer, media: Media, host: str, tmp_path: Path
+) -> None:
+    _, spec = _pod(kube, "cluster-baremetal-operator")
     secret, registries = tmp_path / "pull-secret", tmp_path / "registries.conf"
     secret.write_bytes(base64.encodebytes(_SECRET))
     registries.touch()
-    account = kube.service_account(tmp_path / "serviceaccount")
     mounted = {
         "/etc/containers/registries.conf": registries,
         "/shared/html/images": media.directory,
         "/run/secrets/pull-secret": secret,
     }
-    assert {mount["mountPath"] for mount in spec["volumeMounts"]} == mounted.keys()
-    mounted["/var/run/secrets/kubernetes.io/serviceaccount"] = account
-    environment = {each["name"]: each["value"] for each in spec["env"]}
-    environment |= {
-        "KUBERNETES_SERVICE_HOST": "127.0.0.1",
-        "KUBERNETES_SERVICE_PORT": f"{kube.port}",
-    }
-    _open_to_all(tmp_path)
-    container = Container(
-        engine,
-        [
-            *(f"--env={name}={value}" for name, value in environment.items()),
-            *(f"--volume={place}:{path}:ro" for path, place in mounted.items()),
-        ],
-        [*spec["command"], *spec.get("args", [])],
-    )
-    try:
-        door.append(Door(container.process, kube.port))
-        door[0].open()
+    with _run_pod(engine, kube, spec, mounted, {}, USER) as container:
         url = _image_url(kube, host)
         service = f"metal3-image-customization-service.{_NAMESPACE}.svc.cluster.local"
         assert url.startswith(f"http://{service}/")
@@ -410,12 +438,54 @@ def test_the_operators_pod_is_honoured_unchanged(
         # As the operator leaves the flag to its default, health is told at :8080.
         assert container.ask("http://127.0.0.1:8080/readyz")[0] == 200
         assert container.stop() == 0
-    finally:
-        container.remove()
+
+
+@pytest.mark.usefixtures("leader_rights")
+@pytest.mark.parametrize("overlay", ["plain", "tls", "high-availability"])
+def test_our_own_pods_get_ready_and_serve(
+    engine: Engine, kube: KubeServer, media: Media, host: str, tmp_path: Path, overlay: str
+) -> None:
+    pod, spec = _pod(kube, overlay)
+    cert, key = write_certificate(tmp_path)
+    for name, file in (("tls.crt", cert), ("tls.key", key)):
+        (tmp_path / "tls").mkdir(exist_ok=True)
+        file.rename(tmp_path / "tls" / name)
+    (tmp_path / "key").mkdir()
+    (tmp_path / "key/url-key").write_text("0123456789abcdef" * 2)
+    mounted = {
+        "/shared/html/images": media.directory,
+        **({"/etc/mic/tls": tmp_path / "tls"} if overlay == "tls" else {}),
+        **({"/etc/mic/url-key": tmp_path / "key"} if overlay == "high-availability" else {}),
+    }
+    scheme = "https" if overlay == "tls" else "http"
+    site = {
+        "IRONIC_BASE_URL": _AGENT.ironic_urls[0],
+        "IMAGES_URL": f"{scheme}://images.example",
+        "IMAGES_HTTP_URL": "http://images.example",
+    }
+    user = f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"
+    with _run_pod(engine, kube, spec, mounted, site, user) as container:
+        url = _image_url(kube, host)
+        assert url.startswith(f"{scheme}://images.example/")
+        path = url.removeprefix(f"{scheme}://images.example")
+        ports = {port["name"]: port["containerPort"] for port in spec["ports"]}
+        for name in ports.keys() - {"metrics"}:
+            status, iso = container.ask(f"{name}://127.0.0.1:{ports[name]}{path}")
+            assert status == 200
+            assert _keyfiles(media.with_config(iso)) == ["eth0.nmconnection"]
+        for probe in ("livenessProbe", "readinessProbe"):
+            asked = spec[probe]["httpGet"]
+            where = f"http://127.0.0.1:{ports[asked['port']]}{asked['path']}"
+            eventually(lambda where=where: container.ask(where)[0] == 200, probe)
+        lease = kube.find(LEASES, "machine-image-customizer", "machine-image-customizer")
+        assert bool((lease or {}).get("spec", {}).get("holderIdentity")) == (
+            overlay == "high-availability"
+        )
+        assert container.stop() == 0
 
 
 def test_the_installers_bootstrap_host_is_served(
-    engine: Engine, kube: KubeServer, media: Media, host: str, door: list[Door], tmp_path: Path
+    engine: Engine, kube: KubeServer, media: Media, host: str, tmp_path: Path
 ) -> None:
     losetup = parts.program("losetup", "mount")
     kubeconfig = kube.portable_kubeconfig(tmp_path / "kubeconfig")
@@ -453,15 +523,16 @@ def test_the_installers_bootstrap_host_is_served(
             assert b"not listed yet" in said
             assert container.ask(f"{health}/healthz")[0] == 200
             assert container.healthy()
-            door.append(Door(container.process, kube.port))
-            door[0].open()
-            url = _image_url(kube, host)
-            assert url.startswith("http://127.0.0.1:8084/")
-            status, iso_served = container.ask(url)
-            assert status == 200
-            assert _keyfiles(media.with_config(iso_served)) == ["eth0.nmconnection"]
-            eventually(lambda: container.ask(f"{health}/readyz")[0] == 200, "readiness")
-            assert container.stop() == 0
+            with closing(Door(container.process, kube.port)) as door:
+                door.open()
+                url = _image_url(kube, host)
+                assert url.startswith("http://127.0.0.1:8084/")
+                content = media.with_config(
+                    container.get(url.removeprefix("http://127.0.0.1:8084"))
+                )
+                assert _keyfiles(content) == ["eth0.nmconnection"]
+                eventually(lambda: container.ask(f"{health}/readyz")[0] == 200, "readiness")
+                assert container.stop() == 0
         finally:
             container.remove()
     finally:

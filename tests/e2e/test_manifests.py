@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +66,6 @@ def openshift(kube: KubeServer) -> str:
     """The namespace that is there before cluster-baremetal-operator's objects are."""
     kube.create_namespace("openshift-machine-api")
     return "openshift-machine-api"
-
-
-@pytest.fixture
-def leader_rights(kube: KubeServer) -> Iterator[None]:
-    """What high-availability grants beside the rest, as long as the test runs."""
-    rendered = yaml.safe_load_all(kube.rendered("high-availability"))
-    more = yaml.safe_dump_all(d for d in rendered if d and d["kind"] in ("Role", "RoleBinding"))
-    kube.kubectl("apply", "-f", "-", stdin=more)
-    yield
-    kube.kubectl("delete", "-f", "-", stdin=more)
 
 
 @pytest.mark.usefixtures("openshift")
