@@ -156,10 +156,14 @@ class Container:
     def wait_until_serving(self) -> None:
         end = time.monotonic() + _MINUTE
         while " serving " not in self.log or "images on" not in self.log:
-            state = self._engine.podman("inspect", "--format={{.State.Status}}", self._id)
-            assert state.strip() == "running", self.log
+            self.check_alive()
             assert time.monotonic() < end, self.log
             time.sleep(0.05)
+
+    def check_alive(self) -> None:
+        """Fail the test with what it said, when it has ended."""
+        state = self._engine.podman("inspect", "--format={{.State.Status}}", self._id)
+        assert state.strip() == "running", self.log
 
     @property
     def log(self) -> str:
@@ -319,10 +323,11 @@ def _let_go(kube: KubeServer, resource: Resource, name: str) -> None:
         kube.delete(resource, _NAMESPACE, name)
 
 
-def _image_url(kube: KubeServer, host: str) -> str:
+def _image_url(kube: KubeServer, host: str, container: Container) -> str:
     """Where the status says that a host's image is, once baremetal-operator would use it."""
 
     def there() -> str:
+        container.check_alive()
         image = kube.find(PREPROVISIONING_IMAGES, _NAMESPACE, host)
         assert image is not None
         verdict = bmo_verdict(image, kube.find(SECRETS, _NAMESPACE, "net"))
@@ -428,7 +433,7 @@ def test_the_operators_pod_is_honoured_unchanged(
         "/run/secrets/pull-secret": secret,
     }
     with _run_pod(engine, kube, spec, mounted, {}, USER) as container:
-        url = _image_url(kube, host)
+        url = _image_url(kube, host, container)
         service = f"metal3-image-customization-service.{_NAMESPACE}.svc.cluster.local"
         assert url.startswith(f"http://{service}/")
         content = media.with_config(container.get(url.removeprefix(f"http://{service}")))
@@ -465,7 +470,7 @@ def test_our_own_pods_get_ready_and_serve(
     }
     user = f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"
     with _run_pod(engine, kube, spec, mounted, site, user) as container:
-        url = _image_url(kube, host)
+        url = _image_url(kube, host, container)
         assert url.startswith(f"{scheme}://images.example/")
         path = url.removeprefix(f"{scheme}://images.example")
         ports = {port["name"]: port["containerPort"] for port in spec["ports"]}
@@ -525,7 +530,7 @@ def test_the_installers_bootstrap_host_is_served(
             assert container.healthy()
             with closing(Door(container.process, kube.port)) as door:
                 door.open()
-                url = _image_url(kube, host)
+                url = _image_url(kube, host, container)
                 assert url.startswith("http://127.0.0.1:8084/")
                 content = media.with_config(
                     container.get(url.removeprefix("http://127.0.0.1:8084"))
