@@ -101,7 +101,7 @@ class Machine:
             "journalctl", "--no-pager", "--output=cat", f"--unit={self.service}", check=False
         )
 
-    def get(self, path: str, scheme: str = "http") -> bytes:
+    def get(self, path: str, scheme: str = "http", port: int = 8084) -> bytes:
         """What is served there; no certificate is verified."""
         done = subprocess.run(
             [
@@ -109,7 +109,7 @@ class Machine:
                 "import ssl, sys, urllib.request as u;"
                 "c = ssl._create_unverified_context();"
                 "sys.stdout.buffer.write(u.urlopen(sys.argv[1], timeout=30, context=c).read())",
-                f"{scheme}://127.0.0.1:8084{path}",
+                f"{scheme}://127.0.0.1:{port}{path}",
             ],
             capture_output=True,
             timeout=_MINUTE,
