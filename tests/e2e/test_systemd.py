@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from certificates import issue
 from e2e.machine import ROOT, SECRET, UNITS, Machine, booted, enable, eventually
 from functional.media import write_certificate
 
@@ -124,6 +125,44 @@ def test_tls_works_in_the_sandbox_with_its_key_as_a_credential(
     assert found
     with machine.changed(found[1]):
         assert machine.get("/worker-0.iso", "https") == plain
+
+
+def test_a_key_for_a_group_is_followed_and_plain_http_is_beside_it(machine: Machine) -> None:
+    plain = machine.get("/worker-0.iso")
+    machine.run("groupadd", "--system", "ssl-cert")
+    cert, key = machine.tree / "etc/mic/tls.crt", machine.tree / "etc/mic/tls.key"
+    first, second = issue(), issue()
+    cert.write_bytes(first.chain_pem)
+    key.write_bytes(first.key_pem)
+    machine.run("chgrp", "ssl-cert", "/etc/mic/tls.key")
+    key.chmod(0o640)
+    text = (ROOT / "docs/systemd.md").read_text()
+    group = re.search(r"\[Service\]\n(SupplementaryGroups=ssl-cert\n)", text)
+    socket_unit = re.search(
+        r"```ini\n(\[Unit\]\nDescription=[^\n]*plain HTTP.*?)```", text, re.DOTALL
+    )
+    assert group
+    assert socket_unit
+    (machine.tree / "etc/systemd/system/mic-static-http.socket").write_text(socket_unit[1])
+    flags = (
+        "-images-tls-cert-file=/etc/mic/tls.crt -images-tls-key-file=/etc/mic/tls.key "
+        "-images-http-bind-addr=127.0.0.1:1"
+    )
+    command = f"ExecStart=/opt/mic/bin/mic static -nmstate-dir=/etc/mic/hosts {flags}"
+    machine.systemctl("daemon-reload")
+    machine.systemctl("stop", STATIC)
+    machine.systemctl("start", "mic-static-http.socket")
+    with machine.changed(f"{group[1]}ExecStart=\n{command}\n"):
+        assert machine.get("/worker-0.iso", "https") == plain
+        assert machine.get("/worker-0.iso", port=8085) == plain
+        key.write_bytes(second.key_pem)
+        cert.write_bytes(second.chain_pem)
+        machine.systemctl("reload", STATIC)
+        assert f"serial number {second.serial}" in machine.journal()
+        assert machine.get("/worker-0.iso", "https") == plain
+        machine.systemctl("restart", STATIC)
+        assert machine.get("/worker-0.iso", port=8085) == plain
+        machine.systemctl("stop", "mic-static-http.socket")
 
 
 def test_restarts_under_load_refuse_no_connection(machine: Machine) -> None:
