@@ -6,6 +6,7 @@ RBAC is on. What users, the namespace controller and the garbage collector would
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -103,6 +104,7 @@ class KubeServer:
                     f"--service-account-signing-key-file={self.folder / 'sa.key'}",
                     "--service-cluster-ip-range=10.0.0.0/24",
                     "--disable-admission-plugins=ServiceAccount",
+                    "--allow-privileged=true",
                     "--v=0",
                     *self._extra,
                 ],
@@ -210,10 +212,22 @@ class KubeServer:
 
     def install(self) -> None:
         """Apply our manifests, as a cluster's administrator does."""
-        self.kubectl("apply", "-k", str(MANIFESTS))
+        self.kubectl("apply", "-f", "-", stdin=self.rendered("plain"))
         self.kubectl("wait", "--for=condition=Established", "crd/preprovisioningimages.metal3.io")
 
-    def account_may(self, verb: str, resource: str) -> bool:
+    def rendered(self, overlay: str | Path) -> str:
+        """An overlay of our manifests, or a folder with one, as kustomize puts it together.
+
+        For a server that is older than policy/v1 with the beta that had the same fields.
+        """
+        text = self.kubectl("kustomize", str(MANIFESTS / "overlays" / overlay))
+        if self.ask("GET", "/apis/policy/v1", expect=None)[0] == 404:
+            text = text.replace("apiVersion: policy/v1\n", "apiVersion: policy/v1beta1\n")
+        return text
+
+    def account_may(
+        self, verb: str, resource: str, *, namespace: str = "default", name: str = ""
+    ) -> bool:
         """Whether our service account has a right (a SubjectAccessReview)."""
         plural, _, rest = resource.partition(".")
         group, _, subresource = rest.partition("/")
@@ -227,7 +241,8 @@ class KubeServer:
                     "group": group,
                     "resource": plural,
                     "subresource": subresource,
-                    "namespace": "default",
+                    "namespace": namespace,
+                    "name": name,
                 },
             },
         }
@@ -271,6 +286,27 @@ class KubeServer:
         }
         where.write_text(yaml.safe_dump(content))
         return where
+
+    def portable_kubeconfig(self, where: Path) -> Path:
+        """A kubeconfig file of the same rights that names no other file."""
+        content = yaml.safe_load(self.kubeconfig(where).read_text())
+        authority = base64.b64encode(self._certificate.read_bytes()).decode()
+        content["clusters"][0]["cluster"] = {
+            "server": self.url,
+            "certificate-authority-data": authority,
+        }
+        content["users"][0]["user"] = {"token": self.account_token()}
+        where.with_suffix(".token").unlink()
+        where.write_text(yaml.safe_dump(content))
+        return where
+
+    def service_account(self, folder: Path) -> Path:
+        """The files that pods of our service account find in the place for them."""
+        folder.mkdir()
+        (folder / "token").write_text(self.account_token())
+        (folder / "namespace").write_text(ACCOUNT[0])
+        (folder / "ca.crt").write_bytes(self._certificate.read_bytes())
+        return folder
 
 
 def path(resource: Resource, namespace: str, name: str = "") -> str:

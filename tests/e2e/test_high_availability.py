@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import urllib3
+import yaml
 from functional.daemon import Daemon
 from functional.media import Media, make_media
 from kubecluster import Cluster, run
@@ -137,12 +138,10 @@ def _grant_leases(cluster: Cluster) -> None:
     """The Role of the high-availability overlay, in the namespace of this test."""
     group = "rbac.authorization.k8s.io"
     where = f"/apis/{group}/v1/namespaces/{cluster.namespace}"
-    rule = {
-        "apiGroups": ["coordination.k8s.io"],
-        "resources": ["leases"],
-        "verbs": ["get", "create", "update"],
-    }
-    cluster.kube.ask("POST", f"{where}/roles", {"metadata": {"name": "mic"}, "rules": [rule]})
+    objects = yaml.safe_load_all(cluster.kube.rendered("high-availability"))
+    (role,) = (each for each in objects if each and each["kind"] == "Role")
+    granted = {"metadata": {"name": "mic"}, "rules": role["rules"]}
+    cluster.kube.ask("POST", f"{where}/roles", granted)
     subject = {
         "kind": "ServiceAccount",
         "name": "machine-image-customizer",
