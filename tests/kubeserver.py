@@ -28,7 +28,8 @@ MANIFESTS = ROOT / "deploy" / "kubernetes"
 ACCOUNT = ("machine-image-customizer", "machine-image-customizer")
 """Namespace and name of the service account in our manifests."""
 
-_ADMIN_TOKEN = "administrator"
+ADMINISTRATOR = "administrator"
+"""The token of somebody who may do everything."""
 _START_SECONDS = 90
 
 
@@ -62,7 +63,7 @@ class KubeServer:
             serialization.NoEncryption(),
         )
         (folder / "sa.key").write_bytes(pem)
-        (folder / "tokens.csv").write_text(f'{_ADMIN_TOKEN},admin,admin,"system:masters"\n')
+        (folder / "tokens.csv").write_text(f'{ADMINISTRATOR},admin,admin,"system:masters"\n')
         self._certificate = folder / "certs" / "apiserver.crt"
         self._http = urllib3.PoolManager(ca_certs=str(self._certificate), retries=False)
 
@@ -158,7 +159,7 @@ class KubeServer:
             method,
             self.url + path,
             body=None if body is None else json.dumps(body),
-            headers={"Authorization": f"Bearer {_ADMIN_TOKEN}", "Content-Type": content},
+            headers={"Authorization": f"Bearer {ADMINISTRATOR}", "Content-Type": content},
             timeout=30,
         )
         text = response.data.decode()
@@ -195,7 +196,7 @@ class KubeServer:
                 self.assets / "kubectl",
                 f"--server={self.url}",
                 "--insecure-skip-tls-verify",
-                f"--token={_ADMIN_TOKEN}",
+                f"--token={ADMINISTRATOR}",
                 f"--cache-dir={self.folder / 'kubectl'}",
                 *arguments,
             ],

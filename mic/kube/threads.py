@@ -311,15 +311,18 @@ class ThreadedKubernetes(Service):
     async def _replace(self, resource: Resource, body: Json, subresource: str) -> Json:
         metadata = body["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
+        asked = _Request(
+            verb="update",
+            resource=resource,
+            namespace=namespace,
+            name=name,
+            subresource=subresource,
+        )
+        if not metadata.get("resourceVersion"):
+            # Of Secrets, the API server would take such a write, whatever it has by now.
+            raise Invalid(f"{asked}: metadata.resourceVersion is missing")
         return await self._ask(
-            _Request(
-                verb="update",
-                resource=resource,
-                namespace=namespace,
-                name=name,
-                subresource=subresource,
-            ),
-            lambda api: _calls(api, resource).replace(namespace, name, body, subresource),
+            asked, lambda api: _calls(api, resource).replace(namespace, name, body, subresource)
         )
 
     def _started(self) -> tuple[Any, Threads]:
