@@ -16,7 +16,7 @@ setup(
         "twisted[tls]>=24.7.0",
         "treq>=24.9.1",
         "pyyaml>=6.0.1",
-        "kubernetes>=31.0.0",
+        "kubernetes>=37.0.0",
     ],
     extras_require={
         "test": [

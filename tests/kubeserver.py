@@ -53,8 +53,8 @@ class KubeServer:
         self._extra = extra
         self._etcd: subprocess.Popen[bytes] | None = None
         self._apiserver: subprocess.Popen[bytes] | None = None
-        self._etcd_ports = (_free_port(), _free_port())
-        self.port = _free_port()
+        self._etcd_ports = (free_port(), free_port())
+        self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(
@@ -278,7 +278,8 @@ def path(resource: Resource, namespace: str, name: str = "") -> str:
     return f"{where}/{name}" if name else where
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
