@@ -227,10 +227,11 @@ class MemoryKubernetes:
                 watch.end.errback(why)
 
     def bookmark(self) -> None:
-        """Tell every watch of the present version."""
+        """Tell every watch of the present version, behind the events that are on their way."""
+        body = {"metadata": {"resourceVersion": str(self._version)}}
+        event = WatchEvent(type="BOOKMARK", object=body)
         for watch in list(self._watches):
-            body = {"metadata": {"resourceVersion": str(self._version)}}
-            watch.on_event(WatchEvent(type="BOOKMARK", object=body))
+            self._later(watch, lambda watch=watch: watch.on_event(event))  # type: ignore[misc]
 
     # --------------------------------------------------------------------------------------------
 
@@ -294,14 +295,18 @@ class MemoryKubernetes:
         change = _Change(version=self._version, resource=plural, before=before, after=after)
         self._history.append(change)
         for watch in list(self._watches):
-            # Later, as over a network: never inside the write that caused it.
-            now = self._clock.seconds()
-            watch.due = max(watch.due, now + self._latency())
-            self._clock.callLater(watch.due - now, self._send_live, watch, change)
+            self._later(watch, lambda watch=watch: self._send(watch, change))  # type: ignore[misc]
 
-    def _send_live(self, watch: _Watch, change: _Change) -> None:
-        if watch in self._watches:
-            self._send(watch, change)
+    def _later(self, watch: _Watch, send: Callable[[], None]) -> None:
+        """As over a network: in order, and never inside the write that caused it."""
+
+        def arrive() -> None:
+            if watch in self._watches:
+                send()
+
+        now = self._clock.seconds()
+        watch.due = max(watch.due, now + self._latency())
+        self._clock.callLater(watch.due - now, arrive)
 
     @staticmethod
     def _send(watch: _Watch, change: _Change) -> None:

@@ -478,7 +478,8 @@ def _translated(error: Exception, asked: _Request) -> ApiError:
         reason = str(error.reason).partition("\n")[2] or str(error.reason)
         return Unavailable(f"{asked}: no answer from the API server ({reason})")
     status = _status_of(error)
-    reason = status.get("reason") or str(error.reason or "")
+    # Of a watch's ERROR event the client makes "reason: message", of other answers HTTP's phrase.
+    reason = status.get("reason") or str(error.reason or "").partition(": ")[0]
     told = f"{asked}: {code} {reason}".rstrip()
     if code == 401:
         text = f"{told}: the API server does not accept our credentials"

@@ -148,7 +148,7 @@ def memory() -> Side:
         delete=api.delete,
         expire=api.compact,
         bookmark=api.bookmark,
-        end_watches=api.end_watches,
+        end_watches=lambda: reactor.callLater(0.01, api.end_watches),
     )
 
 

@@ -7,6 +7,7 @@ place where it should fail.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -208,6 +209,24 @@ async def test_a_watch_is_cut_in_the_middle_of_an_event(cluster: Cluster) -> Non
         cluster.edit_secret("net", b"interfaces: [] # %d" % number)
         url = await cluster.until_image("host", other_than=url)
     assert set(cluster.images.served) == {url}
+
+
+@run
+async def test_an_error_in_a_watch_is_told_without_its_message(cluster: Cluster) -> None:
+    controller = cluster.start_controller()
+    cluster.create_image("host")
+    await cluster.until_image("host")
+    seen: list[str] = []
+    for code in (500, 403):
+        status = {"code": code, "reason": "Odd", "message": "secret-payload"}
+        event = json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
+        cluster.proxy.cut_watches(event)
+        await cluster.until(lambda: controller.readiness().problems, "a problem")
+        seen += controller.readiness().problems
+        await cluster.until(lambda: not controller.readiness().problems, "no problem left")
+    assert any("watch preprovisioningimages in" in text and "500 Odd" in text for text in seen)
+    assert any("the right to watch" in text for text in seen)
+    assert not [text for text in (*seen, *cluster.log) if "secret-payload" in text]
 
 
 @run
