@@ -103,6 +103,8 @@ class ApiServer:
     ) -> None:
         self.tokens: list[str | None] = []
         self.clients: list[str] = []
+        self.hangs_up = False
+        """Whether each connection is good for one request."""
         certificate, key = authority.issue("server", "127.0.0.1", "localhost", "api.test")
         files = folder / "server.crt", folder / "server.key"
         files[0].write_bytes(certificate)
@@ -138,6 +140,7 @@ class ApiServer:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+                self.close_connection = server.hangs_up
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
@@ -536,6 +539,36 @@ async def test_a_client_certificate_is_shown(
         made = Path(configuration.key_file)
         assert made.parent == Path("/dev/shm")
         assert stat.S_IMODE(made.stat().st_mode) == 0o600
+
+
+@inline
+async def test_files_that_are_replaced_hold_for_the_next_connection(
+    tmp_path: Path, authority: Authority
+) -> None:
+    clients = Authority("clients")
+
+    def renew(name: str) -> None:
+        certificate, key = clients.issue(name)
+        write(tmp_path / "client.crt", certificate)
+        write(tmp_path / "client.key", key)
+
+    renew("one")
+    bundle = write(tmp_path / "ca.crt", Authority("another").pem)
+    with closing(ApiServer(tmp_path, authority, clients)) as server:
+        server.hangs_up = True
+        cluster = {"server": server.url, "certificate-authority": "ca.crt"}
+        user = {"client-certificate": "client.crt", "client-key": "client.key"}
+        config = kubeconfig(tmp_path / "config", cluster=cluster, user=user)
+        api = ThreadedKubernetes(load_configuration(str(config)), reactor, threads=1)
+        api.startService()
+        with pytest.raises(Unavailable, match=r"(?i)certificate.verify.failed"):
+            await api.list(SECRETS, namespace="x")
+        write(bundle, authority.pem)
+        await api.list(SECRETS, namespace="x")
+        renew("two")
+        await api.list(SECRETS, namespace="x")
+        await api.stopService()
+        assert server.clients == ["one", "two"]
 
 
 def test_inline_keys_become_files_in_memory_and_go_with_the_process(
