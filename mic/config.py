@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from mic.errors import BuildInvalid, ConfigError
@@ -35,6 +36,10 @@ _PULL_SECRET_CREDENTIAL = "pull-secret"  # noqa: S105
 IMAGES_ADDRESS = "-images-bind-addr"
 METRICS_ADDRESS = "-metrics-addr"
 
+URL_KEY_FILE = "MIC_URL_KEY_FILE"
+SHORTEST_URL_KEY = 32
+"""Bytes: as many as the HMAC has (RFC 2104 section 3), and as ``openssl rand -hex 16`` writes."""
+
 _FILE_LIMIT = 4 * 1024 * 1024
 
 
@@ -43,6 +48,22 @@ class Mode(StrEnum):
 
     STATIC = "static"
     CONTROLLER = "controller"
+
+
+class LogFormat(StrEnum):
+    """How the log is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The lowest level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +125,13 @@ VARIABLES = (
         name="MIC_MAX_DOWNLOADS",
         meaning="bodies above 64 KiB sent at a time; empty or 0: no limit but the system's",
     ),
+    Variable(
+        name=URL_KEY_FILE,
+        meaning=(
+            f"file with a secret of {SHORTEST_URL_KEY} bytes or more: controller mode derives "
+            "image names from it, the same after a restart and in every replica"
+        ),
+    ),
     Variable(name=backends.VARIABLE, meaning=f"NMState by {', '.join(backends.Backend)}"),
 )
 
@@ -141,9 +169,26 @@ FLAGS = (
         modes=frozenset({Mode.CONTROLLER}),
     ),
     Flag(
+        name="leader-elect",
+        default="false",
+        meaning=f"of several replicas have one write statuses; needs {URL_KEY_FILE}",
+        switch=True,
+        modes=frozenset({Mode.CONTROLLER}),
+    ),
+    Flag(
         name="metrics-addr",
         default="",
         meaning="address of /healthz and /readyz; empty: :8080 for the controller; 0: off",
+    ),
+    Flag(
+        name="log-format",
+        default=LogFormat.TEXT.value,
+        meaning="text, or json: an object per line",
+    ),
+    Flag(
+        name="log-level",
+        default=LogLevel.INFO.value,
+        meaning=f"the lowest level that is logged: {', '.join(LogLevel)}",
     ),
 )
 
@@ -188,6 +233,15 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """What is logged, and how."""
+
+    format: LogFormat = LogFormat.TEXT
+    level: LogLevel = LogLevel.INFO
+    image_names_are_secret: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything mic is told, checked. ``publish_url`` ends without a slash."""
 
@@ -196,11 +250,14 @@ class Settings:
     agent: AgentSettings
     bind: Tcp | Endpoint
     publish_url: str
+    log: LogSettings = field(default_factory=LogSettings)
     tls: Tls | None = None
     metrics: Tcp | Endpoint | None = None
     nmstate_dir: str = ""
     namespace: str = ""
     kubeconfig: str = field(default="", repr=False)
+    leader_elect: bool = False
+    url_key: bytes = field(default=b"", repr=False)
     rootfs_url: str = ""
     max_downloads: int = 0
     nmstate_backend: backends.Backend = backends.Backend.BUILTIN
@@ -266,6 +323,12 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
     with problems.noted():
         publish_url = parse_publish_url(given["images-publish-addr"])
     tls = _tls(problems, given["images-tls-cert-file"], given["images-tls-key-file"])
+    log = LogSettings(
+        format=_choice(problems, given, "log-format", LogFormat.TEXT),
+        level=_choice(problems, given, "log-level", LogLevel.INFO),
+        # In static mode they are the names of the hosts.
+        image_names_are_secret=mode is not Mode.STATIC,
+    )
     nmstate_dir = given.get("nmstate-dir", "")
     if mode is Mode.STATIC:
         with problems.noted():
@@ -278,6 +341,11 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
     with problems.noted():
         backend = backends.chosen(reader.text(backends.VARIABLE))
     max_downloads = reader.count("MIC_MAX_DOWNLOADS")
+    leader_elect = given.get("leader-elect") == "true"
+    url_key = b""
+    if mode is Mode.CONTROLLER:
+        with problems.noted():
+            url_key = _url_key(reader.text(URL_KEY_FILE), required=leader_elect)
     if problems:
         raise ConfigError(problems)
     return Settings(
@@ -286,11 +354,14 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
         agent=agent,
         bind=bind,
         publish_url=publish_url,
+        log=log,
         tls=tls,
         metrics=metrics,
         nmstate_dir=nmstate_dir,
         namespace=given.get("namespace") or reader.text("WATCH_NAMESPACE"),
         kubeconfig=given.get("kubeconfig") or reader.text("KUBECONFIG"),
+        leader_elect=leader_elect,
+        url_key=url_key,
         rootfs_url=rootfs_url,
         nmstate_backend=backend,
         max_downloads=max_downloads,
@@ -522,6 +593,39 @@ _FILES: dict[str, Callable[[AgentSettings], bytes]] = {
     "ca_bundle": lambda s: _pem("CA_BUNDLE", s.ca_bundle),
     "ironic_ca_bundle": lambda s: _pem("IRONIC_CA_BUNDLE", s.ironic_ca_bundle),
 }
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def _choice(problems: _Problems, given: Mapping[str, str], name: str, default: _Choice) -> _Choice:
+    """The value of a flag that knows a few words; nothing is the default."""
+    kind = type(default)
+    try:
+        return kind(given[name] or default)
+    except ValueError:
+        problems.append(f"-{name}: {given[name]!r} is none of {', '.join(kind)}")
+        return default
+
+
+def _url_key(path: str, *, required: bool) -> bytes:
+    """The secret in a file, without the line break that editors and ``echo`` put behind it."""
+    if not path and required:
+        raise ConfigError(
+            [
+                f"-leader-elect needs {URL_KEY_FILE}: replicas can serve each other's images only "
+                "when all of them derive the same names"
+            ]
+        )
+    key = _content(URL_KEY_FILE, path).strip()
+    if path and len(key) < SHORTEST_URL_KEY:
+        raise ConfigError(
+            [
+                f"{URL_KEY_FILE}: {path} holds {len(key)} bytes; a secret of {SHORTEST_URL_KEY} "
+                "or more is needed, as `openssl rand -hex 32` makes"
+            ]
+        )
+    return key
 
 
 def _tls(problems: _Problems, cert_file: str, key_file: str) -> Tls | None:

@@ -86,6 +86,10 @@ class StaticHosts:
     async def stop(self) -> None:
         """Nothing of this goes on by itself."""
 
+    def settled(self) -> bool:
+        """Whether all hosts that were there at the start are published."""
+        return self._started
+
     def missing(self) -> list[str]:
         """What keeps hosts from their images."""
         waiting = [] if self._started else ["the hosts' images are still being built"]
@@ -138,7 +142,7 @@ class StaticHosts:
         try:
             await self._try_to_build(name, file, agent)
         except Exception:
-            self._log.failure("{path}: cannot be built", path=file.path)
+            self._log.failure("{path}: cannot be built", path=file.path, host=name)
 
     async def _try_to_build(self, name: str, file: HostFile, agent: Agent) -> None:
         if file.problem:
@@ -158,7 +162,7 @@ class StaticHosts:
                 complaints.append(f"no {kind.value}: there is no base image for it")
                 continue
             try:
-                await self._images.check(content)
+                await self._images.etag(content)
             except (BaseUnavailable, NotReady) as error:
                 # Published all the same: it is served as soon as the base is there.
                 complaints.append(str(error))
@@ -171,7 +175,7 @@ class StaticHosts:
     def _publish(self, name: str, content: Content) -> None:
         file_name = f"{name}.{content.kind.value}"
         if self._images.entry(file_name) is None:
-            self._log.info("serving {url}", url=f"{self._url}/{quote(file_name)}")
+            self._log.info("serving {url}", url=f"{self._url}/{quote(file_name)}", host=name)
         self._images.publish(file_name, content)
 
     def _forget(self, name: str) -> None:
@@ -179,7 +183,7 @@ class StaticHosts:
         del self._hosts[name]
         for kind in (Kind.ISO, Kind.INITRAMFS):
             self._images.discard(f"{name}.{kind.value}")
-        self._log.info("{name}: its file is gone, and so are its images", name=name)
+        self._log.info("{host}: its file is gone, and so are its images", host=name)
 
     def _kept(self, name: str) -> str:
         kept = self._images.entry(f"{name}.iso") or self._images.entry(f"{name}.initramfs")
@@ -191,7 +195,7 @@ class StaticHosts:
         if text:
             self._complaints[name] = text
             if text != before:
-                self._log.error("{text}", text=text)
+                self._log.error("{error}", error=text, host=name or None)
 
     def problems(self) -> list[str]:
         """What is wrong now, for people."""

@@ -88,6 +88,7 @@ API server that does not answer, and nothing can be learned from it any more."""
 
 IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 IN_CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
+IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 R = TypeVar("R")
 
@@ -153,6 +154,25 @@ def load_configuration(
         (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
     ]
     return configuration
+
+
+def own_namespace(kubeconfig: str, *, in_cluster_namespace: Path = IN_CLUSTER_NAMESPACE) -> str:
+    """The namespace that this process belongs to: its pod's, or else the kubeconfig's context's.
+
+    ``kubeconfig`` is one that `load_configuration` has accepted.
+    """
+    if not kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST"):
+        try:
+            return in_cluster_namespace.read_text().strip() or "default"
+        except OSError as error:
+            raise ConfigError(
+                [f"cannot tell the pod's own namespace, where leaders are elected: {error}"]
+            ) from error
+    config, context = _merged(kubeconfig or "~/.kube/config")
+    for node in config.value["contexts"]:
+        if node.value["name"] == context:
+            return str(node.value["context"].get("namespace") or "default")
+    return "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -530,10 +550,11 @@ def _unusable(source: str, why: str) -> ConfigError:
     return ConfigError([f"cannot use {source} to reach the Kubernetes API: {why}; set -kubeconfig"])
 
 
-def _load_kubeconfig(configuration: Any, paths: str) -> tuple[Any, Path | None]:
-    """Read these files; the client's loader, and the file that the user's token is in, if it is.
+def _merged(paths: str) -> tuple[Any, str | None]:
+    """One kubeconfig file, or several separated by colons, as kubectl merges them, and the name of
+    the current context.
 
-    Raises `OSError`, `ConfigError`, and the client's errors, which quote what they found.
+    Raises `OSError`, and the client's errors, which quote what they found.
     """
     files = [Path(each).expanduser() for each in paths.split(os.pathsep) if each]
     if not any(file.exists() for file in files):
@@ -541,16 +562,24 @@ def _load_kubeconfig(configuration: Any, paths: str) -> tuple[Any, Path | None]:
     merger = _config.kube_config.KubeConfigMerger(paths)
     # The client lets the last file choose the context; for kubectl it is the first that does.
     chosen = (each.get("current-context") for each in merger.config_files.values())
-    context = next(filter(None, chosen), None)
+    return merger.config, next(filter(None, chosen), None)
+
+
+def _load_kubeconfig(configuration: Any, paths: str) -> tuple[Any, Path | None]:
+    """Read these files; the client's loader, and the file that the user's token is in, if it is.
+
+    Raises `OSError`, `ConfigError`, and the client's errors, which quote what they found.
+    """
+    config, context = _merged(paths)
     loader = _config.kube_config.KubeConfigLoader(
-        config_dict=merger.config,
+        config_dict=config,
         active_context=context,
         config_base_path=None,
         temp_file_path=_private_directory(),
     )
     loader.load_and_set(configuration)
     named = loader.current_context["context"].get("user")
-    for node in merger.config.value["users"]:
+    for node in config.value["users"]:
         user = node.value.get("user") or {}
         if node.value["name"] != named:
             continue

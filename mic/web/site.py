@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -76,13 +76,19 @@ class ImageResource(Resource):
     _log = Logger()
 
     def __init__(
-        self, images: Images, downloads: Downloads, reactor: IReactorTime, readers: Threads
+        self,
+        images: Images,
+        downloads: Downloads,
+        reactor: IReactorTime,
+        readers: Threads,
+        settled: Callable[[], bool],
     ) -> None:
         super().__init__()
         self._images = images
         self._downloads = downloads
         self._reactor = reactor
         self._readers = readers
+        self._settled = settled
         self._reasons: dict[str, str] = {}
         self._refusing = False
 
@@ -96,6 +102,10 @@ class ImageResource(Resource):
         if not name:
             return _plain(request, http.OK, _ROOT_TEXT)
         entry = self._images.entry(name.decode("utf-8", "replace"))
+        if entry is None and not self._settled():
+            # It may be one that was there before a restart.
+            request.setHeader(b"Retry-After", b"%d" % RETRY_AFTER)
+            return _plain(request, http.SERVICE_UNAVAILABLE, b"Images are still being built.\n")
         if entry is None:
             return _plain(request, http.NOT_FOUND, b"There is no such image.\n")
         try:
@@ -122,7 +132,7 @@ class ImageResource(Resource):
                     self._answer(request, image)
 
         def failed(failure: Failure) -> None:
-            self._log.failure("{label}: cannot be served", failure, label=entry.content.label)
+            self._log.failure("{image}: cannot be served", failure, image=entry.content.label)
             if not gone:
                 _plain(request, http.INTERNAL_SERVER_ERROR, b"Internal error.\n")
 
@@ -133,7 +143,7 @@ class ImageResource(Resource):
         if self._reasons.get(label) != reason:
             # Once, not for each of a BMC's thousands of attempts.
             self._reasons[label] = reason
-            self._log.warn("{label}: {reason}", label=label, reason=reason)
+            self._log.warn("{image}: {error}", image=label, error=reason)
         request.setHeader(b"Retry-After", b"%d" % RETRY_AFTER)
         # The reason names files of ours: it is in the log, for those who may read it.
         text = b"The base of this image cannot be used now; mic's log says why.\n"
@@ -269,7 +279,7 @@ class ImageResource(Resource):
         # The Deferred stays silent when the client goes away: the channel stops the body then.
         done = body.startProducing(consumer)
         done.addCallbacks(lambda _: _finish(request), lambda why: self._cut(request, image, why))
-        done.addErrback(lambda why: self._log.failure("{label}", why, label=image.label))
+        done.addErrback(lambda why: self._log.failure("{image}", why, image=image.label))
 
     def _soon(self, call: Any) -> object:
         return self._reactor.callLater(0, call)
@@ -277,8 +287,8 @@ class ImageResource(Resource):
     def _cut(self, request: ImageRequest, image: Image, why: Failure) -> None:
         """Break off: the client sees a body shorter than announced, and asks again."""
         self._log.error(
-            "{label}: body for {client} broken off: {error}",
-            label=image.label,
+            "{image}: body for {client} broken off: {error}",
+            image=image.label,
             client=request.channel.client,
             error=why.getErrorMessage(),
         )
@@ -346,7 +356,10 @@ class _Offsets:
 
 
 class ImageSite(Site):
-    """The site to listen with; ``channels`` are its open connections, with these ``limits``."""
+    """The site to listen with; ``channels`` are its open connections, with these ``limits``.
+
+    ``settled`` says whether all names are known: until then an unknown one may come later.
+    """
 
     protocol = ImageChannel  # type: ignore[assignment]
     displayTracebacks = False
@@ -358,11 +371,13 @@ class ImageSite(Site):
         downloads: Downloads,
         reactor: Any,
         readers: Threads,
+        *,
+        settled: Callable[[], bool],
         limits: Limits | None = None,
     ) -> None:
         self.limits = limits or Limits()
         super().__init__(
-            ImageResource(images, downloads, reactor, readers),
+            ImageResource(images, downloads, reactor, readers, settled),
             ImageRequest,
             timeout=self.limits.idle,
             reactor=reactor,

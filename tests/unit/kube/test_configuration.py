@@ -36,7 +36,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from mic.errors import ConfigError
 from mic.kube.api import SECRETS, Unavailable
-from mic.kube.threads import TOKEN_SECONDS, ThreadedKubernetes, load_configuration
+from mic.kube.threads import TOKEN_SECONDS, ThreadedKubernetes, load_configuration, own_namespace
 
 reactor = cast(Any, _reactor)
 inline = pytest_twisted.ensureDeferred
@@ -471,6 +471,23 @@ def test_the_first_file_that_chooses_a_context_is_right(tmp_path: Path) -> None:
     assert load_configuration(merged).host == "https://one.test"
     again = kubeconfig(tmp_path / "again", cluster={"server": "https://no.test"}, context="one")
     assert load_configuration(f"{merged}:{again}").host == "https://one.test"
+
+
+def test_the_namespace_is_the_pods_or_the_contexts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = []
+    for name in ("one", "two"):
+        file = kubeconfig(tmp_path / name, cluster={"server": "https://x.test"}, context=name)
+        content = yaml.safe_load(file.read_text())
+        content["contexts"][0]["context"]["namespace"] = f"of-{name}"
+        files.append(write(file, yaml.safe_dump(content)))
+    assert own_namespace(":".join(map(str, files))) == "of-one"
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    given = write(tmp_path / "namespace", "of-the-pod\n")
+    assert own_namespace("", in_cluster_namespace=given) == "of-the-pod"
+    with pytest.raises(ConfigError, match="the pod's own namespace"):
+        own_namespace("", in_cluster_namespace=tmp_path / "gone")
 
 
 @inline
