@@ -141,7 +141,7 @@ def load_configuration(
     _choose_proxy(configuration, explicit=getattr(loader, "proxy", None) is not None)
     if not configuration.verify_ssl:
         Logger(namespace=__name__).warn(
-            "{source} has the API server's certificate not verified", source=source
+            "{path} has the API server's certificate not verified", path=source
         )
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     configuration.retries = False
