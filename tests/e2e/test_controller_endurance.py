@@ -162,7 +162,7 @@ async def _round(cluster: Cluster, daemon: Daemon, number: int) -> None:
     """Objects come, their Secrets change, they go."""
     names = [f"host-{number}-{each}" for each in range(HOSTS)]
     for name in names:
-        cluster.create_secret(name, b"interfaces: []\n#" + bytes(20_000).replace(b"\0", b"x"))
+        cluster.create_secret(name, b"interfaces: []\n#" + bytes(60_000).replace(b"\0", b"x"))
         cluster.create_image(name, secret=name)
     before = [await cluster.until_image(name) for name in names]
     if number % 2:
