@@ -27,10 +27,13 @@ mic COMMAND -h tells the flags of a command. README.md tells the environment var
 
 
 def serve(program: str, mode: Mode, arguments: Sequence[str]) -> int:
-    """Run a mode in the foreground until a signal ends it; the process's exit status."""
+    """Run a mode in the foreground until a signal ends it, then end the process.
+
+    Returns, with the process's exit status, only when the configuration cannot be used.
+    """
     # As it was given: Twisted takes systemd's sockets out of it when it is imported.
     environment = dict(os.environ)
-    from mic.run import parse_or_exit, run
+    from mic.run import leave, parse_or_exit, run
 
     flags = parse_or_exit(program, arguments, flags_of(mode))
     from twisted.internet import reactor
@@ -46,7 +49,7 @@ def serve(program: str, mode: Mode, arguments: Sequence[str]) -> int:
     except ConfigError as error:
         sys.stderr.write(reason(error) + "\n")
         return 1
-    return run(service)
+    return leave(run(service))
 
 
 def static_server() -> None:

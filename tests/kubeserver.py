@@ -29,7 +29,8 @@ MANIFESTS = ROOT / "deploy" / "kubernetes"
 ACCOUNT = ("machine-image-customizer", "machine-image-customizer")
 """Namespace and name of the service account in our manifests."""
 
-_ADMIN_TOKEN = "administrator"
+ADMINISTRATOR = "administrator"
+"""The token of somebody who may do everything."""
 _START_SECONDS = 90
 
 
@@ -53,8 +54,8 @@ class KubeServer:
         self._extra = extra
         self._etcd: subprocess.Popen[bytes] | None = None
         self._apiserver: subprocess.Popen[bytes] | None = None
-        self._etcd_ports = (_free_port(), _free_port())
-        self.port = _free_port()
+        self._etcd_ports = (free_port(), free_port())
+        self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(
@@ -63,7 +64,7 @@ class KubeServer:
             serialization.NoEncryption(),
         )
         (folder / "sa.key").write_bytes(pem)
-        (folder / "tokens.csv").write_text(f'{_ADMIN_TOKEN},admin,admin,"system:masters"\n')
+        (folder / "tokens.csv").write_text(f'{ADMINISTRATOR},admin,admin,"system:masters"\n')
         self._certificate = folder / "certs" / "apiserver.crt"
         self._http = urllib3.PoolManager(ca_certs=str(self._certificate), retries=False)
 
@@ -160,7 +161,7 @@ class KubeServer:
             method,
             self.url + path,
             body=None if body is None else json.dumps(body),
-            headers={"Authorization": f"Bearer {_ADMIN_TOKEN}", "Content-Type": content},
+            headers={"Authorization": f"Bearer {ADMINISTRATOR}", "Content-Type": content},
             timeout=30,
         )
         text = response.data.decode()
@@ -197,7 +198,7 @@ class KubeServer:
                 self.assets / "kubectl",
                 f"--server={self.url}",
                 "--insecure-skip-tls-verify",
-                f"--token={_ADMIN_TOKEN}",
+                f"--token={ADMINISTRATOR}",
                 f"--cache-dir={self.folder / 'kubectl'}",
                 *arguments,
             ],
@@ -316,7 +317,8 @@ def path(resource: Resource, namespace: str, name: str = "") -> str:
     return f"{where}/{name}" if name else where
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
