@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from mic.kube.controller import Controller
+from mic.kube.counts import Backlog, KubeCounts
 from mic.kube.threads import ThreadedKubernetes, load_configuration
 from mic.provider import PublishedImages
 
@@ -22,7 +23,8 @@ class ClusterHosts:
         self, *, kubeconfig: str, namespace: str, images: PublishedImages, reactor: Any
     ) -> None:
         self._images = images
-        self._api = ThreadedKubernetes(load_configuration(kubeconfig), reactor)
+        self.counts = KubeCounts()
+        self._api = ThreadedKubernetes(load_configuration(kubeconfig), reactor, counts=self.counts)
         self._controller = Controller(
             api=self._api,
             images=images,
@@ -30,6 +32,7 @@ class ClusterHosts:
             clock=reactor,
             now=lambda: datetime.now(UTC),
             random=Random(),  # noqa: S311 - spreads load, guards nothing
+            counts=self.counts,
         )
 
     async def start(self) -> None:
@@ -47,6 +50,10 @@ class ClusterHosts:
         if self._controller.running:
             await self._controller.stopService()
             await self._api.stopService()
+
+    def backlog(self) -> Backlog:
+        """What the controller has before it."""
+        return self._controller.backlog()
 
     def missing(self) -> list[str]:
         """What is not done yet of that which was there at the start."""

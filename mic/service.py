@@ -22,6 +22,8 @@ from mic.build import Builder
 from mic.config import METRICS_ADDRESS, Mode, Settings
 from mic.errors import ConfigError
 from mic.images import Images
+from mic.lag import LoopLag
+from mic.metrics import Metrics
 from mic.nmstate.conversion import Conversion
 from mic.static import StaticHosts
 from mic.systemd import Systemd
@@ -88,11 +90,15 @@ class Mic(Service):
         self.images = Images(self.bases, time.time)
         self.downloads = Downloads(reactor.seconds, settings.max_downloads)
         self.site = ImageSite(self.images, self.downloads, reactor, self.readers, limits)
+        self.metrics = Metrics(settings.mode)
+        self._lag = LoopLag(reactor)
         self.hosts = self._hosts()
+        self._measure()
         self.health = HealthSite(
             defects=self.hosts.defects,
             missing=self.hosts.missing,
             problems=self.hosts.problems,
+            metrics=self.metrics.page,
         )
         self._ports: list[IListeningPort] = []
         self._pulse = LoopingCall(self._systemd.alive)
@@ -109,6 +115,7 @@ class Mic(Service):
         settings = self._settings
         conversion = Conversion(settings.nmstate_backend, self._reactor, self.threads)
         builder = Builder(settings.agent, conversion.keyfiles, self.threads)
+        self.metrics.add_images(self.images.kinds, builder.builds, bases=self.bases.problems)
         if settings.mode is Mode.STATIC:
             return StaticHosts(
                 directory=settings.nmstate_dir,
@@ -130,12 +137,28 @@ class Mic(Service):
             bases=self.bases,
             builder=builder,
         )
-        return ClusterHosts(
+        hosts = ClusterHosts(
             kubeconfig=settings.kubeconfig,
             namespace=settings.namespace,
             images=published,
             reactor=self._reactor,
         )
+        self.metrics.add_cluster(hosts.counts, hosts.backlog)
+        return hosts
+
+    def _measure(self) -> None:
+        """Have numbers on the metrics page of all that both modes have."""
+        self.metrics.add_http(
+            self.site.served,
+            connections=lambda: len(self.site.channels),
+            open_bodies=lambda: self.downloads.open,
+            most_bodies=self.downloads.limit,
+        )
+        self.metrics.add_downloads(self.downloads.ended, under_way=lambda: len(self.downloads))
+        self.metrics.add_health(
+            defects=self.hosts.defects, missing=self.hosts.missing, problems=self.hosts.problems
+        )
+        self.metrics.add_loop(self._lag)
 
     def startService(self) -> None:
         """Listen and start; raises `SystemExit` with the reason when that cannot be."""
@@ -161,6 +184,7 @@ class Mic(Service):
         super().stopService()
         self._systemd.stopping()
         signal.signal(signal.SIGHUP, self._old_hangup or signal.SIG_DFL)
+        self._lag.stop()
         for loop in (self._pulse, *(loop for loop, _ in self._loops)):
             if loop.running:
                 loop.stop()
@@ -183,6 +207,7 @@ class Mic(Service):
             self._health_port = await listen(
                 self._reactor, self._settings.metrics, self.health, METRICS_ADDRESS
             )
+            self._lag.start()
 
     async def _start(self) -> None:
         await self.bases.load_all()

@@ -7,6 +7,7 @@ does not go quiet.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable
 
 from twisted.logger import Logger
@@ -66,7 +67,8 @@ class Downloads:
     """The downloads under way. ``clock`` gives seconds; call `sweep` every few of them.
 
     ``limit`` is how many bodies may be open at a time, 0 for any number; keeping to it is the
-    business of whoever opens them.
+    business of whoever opens them. ``ended`` counts the downloads that are over, by whether the
+    client has it all.
     """
 
     _log = Logger()
@@ -75,7 +77,11 @@ class Downloads:
         self._clock = clock
         self.limit = limit
         self.open = 0
+        self.ended: Counter[str] = Counter(whole=0, quiet=0)
         self._downloads: dict[tuple[str, str, str], Download] = {}
+
+    def __len__(self) -> int:
+        return len(self._downloads)
 
     @property
     def full(self) -> bool:
@@ -141,6 +147,7 @@ class Downloads:
         for key in [key for key, download in self._downloads.items() if over(download)]:
             download = self._downloads.pop(key)
             covered = download.coverage.covered
+            self.ended["whole" if covered == download.size else "quiet"] += 1
             self._log.info(
                 "{label}: {client} {what}: {bytes} bytes in {seconds:.1f} s, "
                 "{share:.1f} % of the image",

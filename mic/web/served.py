@@ -1,0 +1,42 @@
+"""What was served, in numbers: of the whole process, by kind of image, never by name or client."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from mic.counts import Durations
+from mic.image.base import Kind
+
+NONE = "none"
+"""The kind of a request that asks for no image of ours."""
+
+FIRST_BYTE = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
+"""Seconds: from an image in memory to one whose base must be read again first."""
+
+BODIES = (0.01, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+"""Seconds: from a range on a fast network to a whole image through a BMC."""
+
+
+class Answers:
+    """Those to requests for one kind of image; ``bytes`` are of bodies that are images."""
+
+    __slots__ = ("bodies", "bytes", "first_byte", "statuses")
+
+    def __init__(self) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.bytes = 0
+        self.first_byte = Durations(FIRST_BYTE)
+        self.bodies = Durations(BODIES)
+
+
+class Served:
+    """Answers by kind, and connections that we ended before our time by reason."""
+
+    def __init__(self) -> None:
+        # The very members of Kind as keys: found by identity, for each small range.
+        self.answers: dict[str, Answers] = {kind: Answers() for kind in (*Kind, NONE)}
+        for kind in Kind:
+            # So that the first of them is a rise, and no new number.
+            self.answers[kind].statuses.update(dict.fromkeys((200, 206, 304, 503), 0))
+        self.answers[NONE].statuses.update(dict.fromkeys((400, 404), 0))
+        self.broken_off: Counter[str] = Counter(slow_request=0, stalled=0, source=0)
