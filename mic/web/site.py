@@ -239,11 +239,10 @@ class ImageResource(Resource):
                     start=start,
                     stop=stop,
                 )
+                request.answers.bytes += length
+                request.answers.first_byte.add(self._reactor.seconds() - request.began)
                 request.write(data)
                 request.finish()
-                answers = request.answers
-                answers.bytes += length
-                answers.first_byte.add(self._reactor.seconds() - request.began)
                 return NOT_DONE_YET
         elif self._downloads.full:
             return self._too_many(request)
