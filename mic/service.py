@@ -208,6 +208,9 @@ class Mic(Service):
                 self._reactor, self._settings.metrics, self.health, METRICS_ADDRESS
             )
             self._lag.start()
+            self._log.info(
+                "health and metrics on {address}", address=_shown(self._health_port.getHost())
+            )
 
     async def _start(self) -> None:
         await self.bases.load_all()
