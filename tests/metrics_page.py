@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 
+from functional.daemon import Daemon
 from prometheus_client.parser import text_string_to_metric_families
 
 
@@ -63,3 +66,27 @@ class Page:
             for s in self.samples
             if s.name == name and labels.items() <= dict(s.labels).items()
         )
+
+
+def address(daemon: Daemon) -> str:
+    """Where a daemon tells of itself."""
+    (line, *_) = daemon.wait_for("health and metrics on")
+    return f"http://{line.rpartition(' ')[2]}"
+
+
+def ask(url: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """Status, header fields and body of an answer, good or bad."""
+    request = urllib.request.Request(url, method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, dict(answer.headers), answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, dict(error.headers), error.read()
+
+
+def page_of(daemon: Daemon) -> Page:
+    """What a daemon tells now."""
+    status, _, text = ask(f"{address(daemon)}/metrics")
+    assert status == 200
+    return Page(text.decode())

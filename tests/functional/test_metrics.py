@@ -10,8 +10,6 @@ import re
 import signal
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from functional.daemon import ROOT, Daemon, eventually
 from functional.impatient import LIMITS
 from functional.media import Media, Server, make_hosts, make_media, tcp_client
 from functional.wire import Wire
-from metrics_page import Page
+from metrics_page import address, ask, page_of
 
 from mic.web.body import SMALL
 
@@ -28,28 +26,6 @@ MIB = 1024 * 1024
 ISO = "/worker-0.iso"
 INITRAMFS = "/worker-0.initramfs"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-
-
-def address(daemon: Daemon) -> str:
-    """Where it tells of itself."""
-    (line, *_) = daemon.wait_for("health and metrics on")
-    return f"http://{line.rpartition(' ')[2]}"
-
-
-def ask(url: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
-    request = urllib.request.Request(url, method=method, headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.status, dict(answer.headers), answer.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, dict(error.headers), error.read()
-
-
-def page_of(daemon: Daemon) -> Page:
-    status, _, text = ask(f"{address(daemon)}/metrics")
-    assert status == 200
-    return Page(text.decode())
 
 
 @pytest.fixture
