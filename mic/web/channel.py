@@ -194,7 +194,7 @@ class ImageChannel(HTTPChannel):
         """Answer a request that is still arriving, and close."""
         if not self._refused:
             self._refused = True
-            self.site.served.answers[NONE].statuses[int(status[:3])] += 1
+            self.site.served.answers[NONE].count(int(status[:3]))
             head = b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
             self.transport.write(head % status)
             self.loseConnection()
@@ -205,7 +205,7 @@ class ImageChannel(HTTPChannel):
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         # Twisted answers by itself what is no HTTP, and tells nobody.
-        self.site.served.answers[NONE].statuses[400] += 1
+        self.site.served.answers[NONE].count(400)
         super()._respondToBadRequestAndDisconnect()
 
     def _expect_request(self) -> None:

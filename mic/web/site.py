@@ -65,7 +65,7 @@ class ImageRequest(Request):
     def write(self, data: bytes) -> None:
         """Send some of the answer, before the first of it its head."""
         if not self.startedWriting:
-            self.answers.statuses[self.code] += 1
+            self.answers.count(self.code)
         super().write(data)
 
     def gotLength(self, length: int | None) -> None:
