@@ -141,3 +141,14 @@ def test_clients_images_and_versions_are_downloads_of_their_own(lines: list[str]
     assert len(lines) == 4
     downloads.close()
     assert len(lines) == 8
+
+
+def test_downloads_are_counted_by_how_they_end() -> None:
+    clock = Clock()
+    downloads = Downloads(clock.seconds)
+    downloads.count("a", "192.0.2.1", "1", size=10, start=0, stop=10)
+    downloads.count("b", "192.0.2.1", "1", size=10, start=0, stop=9)
+    assert (len(downloads), downloads.ended) == (1, {"whole": 1, "quiet": 0})
+    clock.advance(QUIET)
+    downloads.sweep()
+    assert (len(downloads), downloads.ended) == (0, {"whole": 1, "quiet": 1})
