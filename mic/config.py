@@ -35,6 +35,10 @@ _PULL_SECRET_CREDENTIAL = "pull-secret"  # noqa: S105
 IMAGES_ADDRESS = "-images-bind-addr"
 METRICS_ADDRESS = "-metrics-addr"
 
+URL_KEY_FILE = "MIC_URL_KEY_FILE"
+SHORTEST_URL_KEY = 32
+"""Bytes: as many as the HMAC has (RFC 2104 section 3), and as ``openssl rand -hex 16`` writes."""
+
 _FILE_LIMIT = 4 * 1024 * 1024
 
 
@@ -104,6 +108,13 @@ VARIABLES = (
         name="MIC_MAX_DOWNLOADS",
         meaning="bodies above 64 KiB sent at a time; empty or 0: no limit but the system's",
     ),
+    Variable(
+        name=URL_KEY_FILE,
+        meaning=(
+            f"file with a secret of {SHORTEST_URL_KEY} bytes or more: controller mode derives "
+            "image names from it, the same after a restart and in every replica"
+        ),
+    ),
     Variable(name=backends.VARIABLE, meaning=f"NMState by {', '.join(backends.Backend)}"),
 )
 
@@ -138,6 +149,13 @@ FLAGS = (
         name="kubeconfig",
         default="",
         meaning="kubeconfig file; empty: $KUBECONFIG, else the pod's account, else ~/.kube/config",
+        modes=frozenset({Mode.CONTROLLER}),
+    ),
+    Flag(
+        name="leader-elect",
+        default="false",
+        meaning=f"of several replicas have one write statuses; needs {URL_KEY_FILE}",
+        switch=True,
         modes=frozenset({Mode.CONTROLLER}),
     ),
     Flag(
@@ -201,6 +219,8 @@ class Settings:
     nmstate_dir: str = ""
     namespace: str = ""
     kubeconfig: str = field(default="", repr=False)
+    leader_elect: bool = False
+    url_key: bytes = field(default=b"", repr=False)
     rootfs_url: str = ""
     max_downloads: int = 0
     nmstate_backend: backends.Backend = backends.Backend.BUILTIN
@@ -278,6 +298,11 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
     with problems.noted():
         backend = backends.chosen(reader.text(backends.VARIABLE))
     max_downloads = reader.count("MIC_MAX_DOWNLOADS")
+    leader_elect = given.get("leader-elect") == "true"
+    url_key = b""
+    if mode is Mode.CONTROLLER:
+        with problems.noted():
+            url_key = _url_key(reader.text(URL_KEY_FILE), required=leader_elect)
     if problems:
         raise ConfigError(problems)
     return Settings(
@@ -291,6 +316,8 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
         nmstate_dir=nmstate_dir,
         namespace=given.get("namespace") or reader.text("WATCH_NAMESPACE"),
         kubeconfig=given.get("kubeconfig") or reader.text("KUBECONFIG"),
+        leader_elect=leader_elect,
+        url_key=url_key,
         rootfs_url=rootfs_url,
         nmstate_backend=backend,
         max_downloads=max_downloads,
@@ -522,6 +549,26 @@ _FILES: dict[str, Callable[[AgentSettings], bytes]] = {
     "ca_bundle": lambda s: _pem("CA_BUNDLE", s.ca_bundle),
     "ironic_ca_bundle": lambda s: _pem("IRONIC_CA_BUNDLE", s.ironic_ca_bundle),
 }
+
+
+def _url_key(path: str, *, required: bool) -> bytes:
+    """The secret in a file, without the line break that editors and ``echo`` put behind it."""
+    if not path and required:
+        raise ConfigError(
+            [
+                f"-leader-elect needs {URL_KEY_FILE}: replicas can serve each other's images only "
+                "when all of them derive the same names"
+            ]
+        )
+    key = _content(URL_KEY_FILE, path).strip()
+    if path and len(key) < SHORTEST_URL_KEY:
+        raise ConfigError(
+            [
+                f"{URL_KEY_FILE}: {path} holds {len(key)} bytes; a secret of {SHORTEST_URL_KEY} "
+                "or more is needed, as `openssl rand -hex 32` makes"
+            ]
+        )
+    return key
 
 
 def _tls(problems: _Problems, cert_file: str, key_file: str) -> Tls | None:

@@ -2,44 +2,77 @@
 
 from __future__ import annotations
 
+import socket
+import time
+import uuid
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
 from mic.kube.controller import Controller
 from mic.kube.counts import Backlog, KubeCounts
-from mic.kube.threads import ThreadedKubernetes, load_configuration
+from mic.kube.election import Election
+from mic.kube.threads import ThreadedKubernetes, load_configuration, own_namespace
 from mic.provider import PublishedImages
 
 
 class ClusterHosts:
     """Publishes an image for each PreprovisioningImage and writes its URL into the status.
 
+    With ``leader_elect`` it publishes always, and writes while it is the one of its replicas that
+    is elected to.
+
     Raises `mic.errors.ConfigError` when there is no usable way to an API server; one that does
     not answer is waited for.
     """
 
     def __init__(
-        self, *, kubeconfig: str, namespace: str, images: PublishedImages, reactor: Any
+        self,
+        *,
+        kubeconfig: str,
+        namespace: str,
+        leader_elect: bool,
+        images: PublishedImages,
+        reactor: Any,
     ) -> None:
         self._images = images
         self.counts = KubeCounts()
         self._api = ThreadedKubernetes(load_configuration(kubeconfig), reactor, counts=self.counts)
+        self._was_ready = False
+        self._election: Election | None = None
         self._controller = Controller(
             api=self._api,
             images=images,
             namespace=namespace,
             clock=reactor,
-            now=lambda: datetime.now(UTC),
+            now=_now,
             random=Random(),  # noqa: S311 - spreads load, guards nothing
+            leads=self._leads,
             counts=self.counts,
         )
+        if leader_elect:
+            self._election = Election(
+                api=self._api,
+                namespace=own_namespace(kubeconfig),
+                # Not the pod's name alone: a process that comes after this one is not this one.
+                identity=f"{socket.gethostname()}_{uuid.uuid4()}",
+                clock=reactor,
+                monotonic=time.monotonic,
+                now=_now,
+                random=Random(),  # noqa: S311
+                changed=self._controller.leadership_changed,
+            )
+
+    def _leads(self) -> bool:
+        return self._election is None or self._election.leads
 
     async def start(self) -> None:
         """Begin to reconcile; what is there at the start is done when `missing` is empty."""
         await self._images.refresh()
         self._api.startService()
         self._controller.startService()
+        if self._election is not None:
+            self._election.startService()
 
     async def look(self) -> None:
         """Notice when files that all images share have changed; the cluster tells by itself."""
@@ -49,21 +82,42 @@ class ClusterHosts:
         """Let passes end for a moment, then stop asking."""
         if self._controller.running:
             await self._controller.stopService()
+            if self._election is not None:
+                # A successor may begin at once, unless a write of ours may still arrive.
+                await self._election.stopService(release=not self._controller.cut_short)
             await self._api.stopService()
 
     def backlog(self) -> Backlog:
         """What the controller has before it."""
         return self._controller.backlog()
 
+    def settled(self) -> bool:
+        """Whether all objects that were there at the start are reconciled."""
+        return self._controller.settled
+
     def missing(self) -> list[str]:
         """What is not done yet of that which was there at the start."""
-        return list(self._controller.readiness().missing)
+        missing = list(self._controller.readiness().missing)
+        election = self._election
+        if election is not None and election.forbidden and not self._was_ready:
+            missing.append(election.problem)
+        self._was_ready = self._was_ready or not missing
+        return missing
 
     def problems(self) -> list[str]:
         """What the API server refuses or does not answer now."""
-        return list(self._controller.readiness().problems)
+        problems = list(self._controller.readiness().problems)
+        if self._election is not None and self._election.problem:
+            problems.append(self._election.problem)
+        return problems
 
     def defects(self) -> list[str]:
         """What has died that never should."""
-        defect = self._controller.defect
-        return [defect] if defect else []
+        defects = [self._controller.defect]
+        if self._election is not None:
+            defects.append(self._election.defect)
+        return [each for each in defects if each]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -57,12 +57,16 @@ class Images:
         )
         return entry.image(base, self._clock())
 
-    async def check(self, content: Content) -> None:
-        """Raise what `image` would raise for this content."""
+    async def etag(self, content: Content) -> str:
+        """The entity tag of the image that this content makes with the base in force.
+
+        Raises what `image` would raise for it.
+        """
         base = await self._bases.base(
             content.kind, stream=content.stream, architecture=content.architecture
         )
         base.layout(content.archive)
+        return base.etag(content.archive)
 
     def publish(self, name: str, content: Content) -> None:
         """Serve ``content`` under ``name`` from now on; what is being served goes on."""

@@ -223,6 +223,11 @@ class Metrics:
                 "PreprovisioningImages to be looked at again later, most after a failure",
                 now.delayed,
             )
+            yield _gauge(
+                "mic_kube_leading",
+                "Whether this replica writes statuses: 1 or 0; always 1 without -leader-elect",
+                int(now.leads),
+            )
             yield _counter(
                 "mic_kube_api_requests",
                 "Requests to the Kubernetes API, by verb, resource and status in words",

@@ -1,10 +1,15 @@
-"""Controller mode's images: built for PreprovisioningImages, published under random names."""
+"""Controller mode's images: built for PreprovisioningImages, published under secret names."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import json
 import posixpath
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
 from mic.bases import Bases
@@ -12,10 +17,11 @@ from mic.build import Builder
 from mic.errors import BaseUnavailable, BuildInvalid, MicError
 from mic.ignition import Agent
 from mic.image.base import Kind
-from mic.image.store import Content
+from mic.image.store import Content, ImageVersion
 from mic.images import Images
 from mic.kube.images import GeneratedImage, ImageRequest
 
+_NAME_BYTES = 20
 _KINDS = {"iso": Kind.ISO, "initrd": Kind.INITRAMFS}
 
 
@@ -24,6 +30,9 @@ class PublishedImages:
 
     An image's name is a random UUID (122 bits): whoever knows it may read the image. Equal content
     for the same object keeps its name; other content gets another one, beside the old.
+
+    With ``url_key`` it is an HMAC of the object and of every byte (160 bits) instead: the same in
+    every process that has the key and the base image, and then never that of other bytes.
     """
 
     def __init__(
@@ -32,6 +41,7 @@ class PublishedImages:
         publish_url: str,
         rootfs_url: str,
         host_architecture: str,
+        url_key: bytes,
         images: Images,
         bases: Bases,
         builder: Builder,
@@ -39,6 +49,7 @@ class PublishedImages:
         self._publish_url = publish_url
         self._rootfs_url = rootfs_url
         self._host = host_architecture
+        self._url_key = url_key
         self._images = images
         self._bases = bases
         self._builder = builder
@@ -77,7 +88,10 @@ class PublishedImages:
             stream=request.stream,
             architecture=request.architecture,
         )
-        await self._images.check(content)
+        etag = await self._images.etag(content)
+        if self._url_key:
+            version = ImageVersion(etag=etag, date=request.created)
+            content = replace(content, version=version)
         kernel_url = ""
         parameters = ""
         if kind is Kind.INITRAMFS:
@@ -90,11 +104,11 @@ class PublishedImages:
             extra_kernel_params=parameters,
         )
 
-    def discard(self, namespace: str, name: str, *, keep_url: str = "") -> None:
-        """Serve the object's images no more, but for the one at ``keep_url``."""
+    def discard(self, namespace: str, name: str, *, keep: Collection[str] = ()) -> None:
+        """Serve the object's images no more, but for those at the URLs ``keep``."""
         names = self._names.get((namespace, name), {})
         for each in list(names):
-            if self._url(each) != keep_url:
+            if self._url(each) not in keep:
                 self._images.discard(each)
                 del names[each]
         if not names:
@@ -130,13 +144,22 @@ class PublishedImages:
 
     def _publish(self, request: ImageRequest, content: Content) -> str:
         names = self._names.setdefault((request.namespace, request.name), {})
-        for name, published in names.items():
-            if published == content:
-                return name
-        name = f"{uuid.uuid4()}.{content.kind.value}"
+        name = f"{self._secret_name(request, content, names)}.{content.kind.value}"
         self._images.publish(name, content)
         names[name] = content
         return name
+
+    def _secret_name(
+        self, request: ImageRequest, content: Content, names: dict[str, Content]
+    ) -> str:
+        if content.version is not None:
+            named = [request.namespace, request.name, request.uid, content.version.etag]
+            digest = hmac.digest(self._url_key, json.dumps(named).encode(), hashlib.sha256)
+            return base64.b32encode(digest[:_NAME_BYTES]).decode().lower()
+        for name, published in names.items():
+            if published == content:
+                return name.rpartition(".")[0]
+        return str(uuid.uuid4())
 
     def _url(self, name: str) -> str:
         return f"{self._publish_url}/{name}"
@@ -155,7 +178,7 @@ class PublishedImages:
             architecture=request.architecture,
         )
         try:
-            await self._images.check(content)
+            await self._images.etag(content)
         except BaseUnavailable as error:
             if request.architecture == self._host:
                 return ""

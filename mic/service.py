@@ -53,6 +53,9 @@ class Hosts(Protocol):
     async def stop(self) -> None:
         """Publish no more."""
 
+    def settled(self) -> bool:
+        """Whether all that was there at the start is published: a name that is not is none."""
+
     def missing(self) -> list[str]:
         """What keeps hosts from their images, in words."""
 
@@ -68,7 +71,8 @@ class Mic(Service):
 
     Listens at once, so that a taken port is an error at start, but takes connections only when
     the hosts' `start` is over: until then they wait in the backlog, for a BMC that gets a 404
-    gives up. Raises `ConfigError` when the source of hosts cannot be used.
+    gives up. Where that cannot be waited for, names not known yet are 503 until all are. Raises
+    `ConfigError` when the source of hosts cannot be used.
     """
 
     _log = Logger()
@@ -89,10 +93,17 @@ class Mic(Service):
         self.bases = Bases(settings.bases, settings.host_architecture, self.threads)
         self.images = Images(self.bases, time.time)
         self.downloads = Downloads(reactor.seconds, settings.max_downloads)
-        self.site = ImageSite(self.images, self.downloads, reactor, self.readers, limits)
         self.metrics = Metrics(settings.mode)
         self._lag = LoopLag(reactor)
         self.hosts = self._hosts()
+        self.site = ImageSite(
+            self.images,
+            self.downloads,
+            reactor,
+            self.readers,
+            settled=self.hosts.settled,
+            limits=limits,
+        )
         self._measure()
         self.health = HealthSite(
             defects=self.hosts.defects,
@@ -109,6 +120,7 @@ class Mic(Service):
             (LoopingCall(self.downloads.sweep), _SWEEP),
         ]
         self._old_hangup: Any = None
+        self._announced = False
         self.ready: Deferred[None] = Deferred()
 
     def _hosts(self) -> Hosts:
@@ -133,6 +145,7 @@ class Mic(Service):
             publish_url=settings.publish_url,
             rootfs_url=settings.rootfs_url,
             host_architecture=settings.host_architecture,
+            url_key=settings.url_key,
             images=self.images,
             bases=self.bases,
             builder=builder,
@@ -140,6 +153,7 @@ class Mic(Service):
         hosts = ClusterHosts(
             kubeconfig=settings.kubeconfig,
             namespace=settings.namespace,
+            leader_elect=settings.leader_elect,
             images=published,
             reactor=self._reactor,
         )
@@ -229,7 +243,7 @@ class Mic(Service):
             address=_shown(self.address),
             url=self._settings.publish_url,
         )
-        self._systemd.ready(self._status())
+        self._announce()
         self.ready.callback(None)
         for loop, period in self._loops:
             loop.clock = self._reactor
@@ -248,6 +262,14 @@ class Mic(Service):
             # The next look may be luckier; a loop that ends for good helps nobody.
             self._log.failure("cannot look for changes")
         if self.ready.called:
+            self._announce()
+
+    def _announce(self) -> None:
+        """Tell systemd how it stands: ready, once, when all that was there at the start is done."""
+        if self.hosts.settled() and not self._announced:
+            self._announced = True
+            self._systemd.ready(self._status())
+        else:
             self._systemd.status(self._status())
 
     def _status(self) -> str:
@@ -263,10 +285,10 @@ class Mic(Service):
         Deferred.fromCoroutine(self._reload())
 
     async def _reload(self) -> None:
-        if self.ready.called:
+        if self._announced:
             self._systemd.reloading()
         await self._look()
-        if self.ready.called and self.running:
+        if self._announced and self.running:
             self._systemd.ready(self._status())
 
     async def _stop(self) -> None:

@@ -86,6 +86,10 @@ class StaticHosts:
     async def stop(self) -> None:
         """Nothing of this goes on by itself."""
 
+    def settled(self) -> bool:
+        """Whether all hosts that were there at the start are published."""
+        return self._started
+
     def missing(self) -> list[str]:
         """What keeps hosts from their images."""
         waiting = [] if self._started else ["the hosts' images are still being built"]
@@ -164,7 +168,7 @@ class StaticHosts:
                 complaints.append(str(errors[-1]))
                 continue
             try:
-                await self._images.check(content)
+                await self._images.etag(content)
             except (BaseUnavailable, NotReady) as error:
                 # Published all the same: it is served as soon as the base is there.
                 errors.append(error)

@@ -251,19 +251,22 @@ class KubeServer:
         body = {"spec": {"expirationSeconds": 7200}}
         return str(self.ask("POST", where, body)[1]["status"]["token"])
 
-    def kubeconfig(self, where: Path, *, token: str = "", url: str = "") -> Path:
+    def kubeconfig(
+        self, where: Path, *, token: str = "", url: str = "", namespace: str = "default"
+    ) -> Path:
         """A kubeconfig file with nothing but our service account's rights."""
         token_file = where.with_suffix(".token")
         token_file.write_text(token or self.account_token())
         cluster: dict[str, Any] = {"server": url or self.url}
         if not url:
             cluster["certificate-authority"] = str(self._certificate)
+        context = {"cluster": "c", "user": "u", "namespace": namespace}
         content = {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "c", "cluster": cluster}],
             "users": [{"name": "u", "user": {"tokenFile": token_file.name}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "contexts": [{"name": "x", "context": context}],
             "current-context": "x",
         }
         where.write_text(yaml.safe_dump(content))

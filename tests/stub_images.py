@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -16,16 +16,21 @@ BASE_URL = "http://images.example/"
 
 class StubImages:
     """Serves an image per request. ``b"garbage"`` is no NMState; ``usable`` says which base
-    images there are."""
+    images there are; with ``keyed`` equal requests have equal URLs in all processes."""
 
     host_architecture = "x86_64"
 
     def __init__(
-        self, clock: IReactorTime | None = None, *, latency: Callable[[], float] = lambda: 0.0
+        self,
+        clock: IReactorTime | None = None,
+        *,
+        latency: Callable[[], float] = lambda: 0.0,
+        keyed: bool = False,
     ) -> None:
         self._clock = clock
         self._latency = latency
         self._serial = 0
+        self._keyed = keyed
         self._callbacks: list[Callable[[], None]] = []
         self.served: dict[str, ImageRequest] = {}
         self.builds = 0
@@ -52,7 +57,8 @@ class StubImages:
         url = next((url for url, other in self.served.items() if other == request), "")
         if not url:
             self._serial += 1
-            name = hashlib.sha256(str(self._serial).encode()).hexdigest()[:32]
+            named = (request, request.nmstate) if self._keyed else self._serial
+            name = hashlib.sha256(repr(named).encode()).hexdigest()[:32]
             url = f"{BASE_URL}{name}.{'iso' if request.format == 'iso' else 'initramfs'}"
             self.served[url] = request
         if request.format == "iso":
@@ -63,9 +69,9 @@ class StubImages:
             extra_kernel_params="coreos.live.rootfs_url=http://images.example/rootfs",
         )
 
-    def discard(self, namespace: str, name: str, *, keep_url: str = "") -> None:
+    def discard(self, namespace: str, name: str, *, keep: Collection[str] = ()) -> None:
         for url, request in list(self.served.items()):
-            if (request.namespace, request.name) == (namespace, name) and url != keep_url:
+            if (request.namespace, request.name) == (namespace, name) and url not in keep:
                 del self.served[url]
 
     def serves(self, url: str) -> bool:

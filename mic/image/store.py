@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from mic.errors import BaseUnavailable
 from mic.image.base import Base, Kind
 from mic.image.layout import Layout
 
@@ -40,10 +41,20 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageVersion:
+    """The one version of an image that its name stands for, on whichever base: its entity tag, and
+    the date of these bytes in seconds since the epoch, the same in every process."""
+
+    etag: str
+    date: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """What an image is made of, its base left open.
 
-    ``label`` is how logs call it: the random names of controller mode are capabilities.
+    ``label`` is how logs call it: the random names of controller mode are capabilities. With
+    ``version`` it is served on no base but the one that gives that.
     """
 
     label: str
@@ -51,6 +62,7 @@ class Content:
     archive: bytes = field(repr=False)
     stream: str = ""
     architecture: str = ""
+    version: ImageVersion | None = None
 
 
 class Entry:
@@ -73,7 +85,7 @@ class Entry:
 
         Its date moves, and then strictly forwards, exactly when its bytes change: caches
         compare nothing else (Ironic's does). Raises `mic.errors.BuildInvalid` when the archive
-        does not fit the base.
+        does not fit the base, `BaseUnavailable` when it is meant for another version of it.
         """
         image = self._image
         if image is not None and image.base is base:
@@ -81,6 +93,9 @@ class Entry:
         archive = self.content.archive
         layout = base.layout(archive)
         etag = base.etag(archive)
+        version = self.content.version
+        if version is not None and version.etag != etag:
+            raise BaseUnavailable(f"base image {base.file.path} is another one than it was made on")
         if self._etag not in ("", etag):
             self._date = max(int(now), self._date + 1)
         self._etag = etag
@@ -132,6 +147,9 @@ class Store:
         old = self._entries.get(name)
         if old is not None and old.content == content:
             return old
+        if content.version is not None:
+            entry = self._entries[name] = Entry(name, content, content.version.date)
+            return entry
         # A name may come back with other bytes within the second, or after the clock was set
         # back: one date for all that are gone costs less memory than one for each.
         newest = self._last_discarded if old is None else old.date

@@ -46,6 +46,7 @@ from mic.kube.decide import (
     Wait,
     WriteStatus,
     decide,
+    follow,
 )
 from mic.kube.images import GeneratedImage, ImageProvider
 from mic.kube.objects import (
@@ -102,8 +103,16 @@ class Readiness:
         return not self.missing
 
 
+class _NotLeading(Exception):
+    """A write was due after this replica had stopped leading."""
+
+
 class Controller(Service):
-    """Reconciles the PreprovisioningImages of a namespace (empty: of all)."""
+    """Reconciles the PreprovisioningImages of a namespace (empty: of all).
+
+    ``leads`` says whether it may write, before each write. While it says no, images are built and
+    served as the statuses of the leading replica have them, and nothing is written at all.
+    """
 
     def __init__(
         self,
@@ -115,6 +124,7 @@ class Controller(Service):
         now: Callable[[], datetime],
         random: Random,
         workers: int = WORKERS,
+        leads: Callable[[], bool] = lambda: True,
         counts: KubeCounts | None = None,
     ) -> None:
         self._log = Logger(namespace=__name__)
@@ -125,6 +135,7 @@ class Controller(Service):
         self._now = now
         self._random = random
         self._worker_count = workers
+        self._leads = leads
         self._counts = counts or KubeCounts()
         self._workers: list[Deferred[None]] = []
         self._reset()
@@ -137,8 +148,11 @@ class Controller(Service):
         self._unreconciled: set[Key] | None = None  # None before the first lists are complete
         self._was_ready = False
         self._refused: dict[str, str] = {}
+        self._foreign: set[Key] = set()  # their status names an image that we do not have
         self._outages = 0
         self._defect = ""
+        self.cut_short = False
+        """Whether stopping had to cancel passes, whose writes may still be under way."""
         self._images = self._informer(
             PREPROVISIONING_IMAGES, f"!{HANDED_OVER_LABEL}", image_from_json, self._image_changed
         )
@@ -196,6 +210,7 @@ class Controller(Service):
         if not stopped.called:
 
             def give_up() -> None:
+                self.cut_short = True
                 for worker in workers:
                     worker.cancel()
 
@@ -223,6 +238,11 @@ class Controller(Service):
             "",
         )
 
+    @property
+    def settled(self) -> bool:
+        """Whether every object that was there at the start has had its pass; it stays so."""
+        return self._unreconciled is not None and not self._unreconciled
+
     def readiness(self) -> Readiness:
         """Whether every object listed at the start has its image, and what is amiss."""
         missing = list(self._provider.missing())
@@ -236,6 +256,11 @@ class Controller(Service):
             )
         problems = [text for _, each in self._named_informers() for text in each.problems]
         problems += self._refused.values()
+        if self._foreign and not self._leads():
+            problems.append(
+                f"{len(self._foreign)} statuses name an image that this replica does not have: "
+                "do all replicas have the same base images, settings and MIC_URL_KEY_FILE?"
+            )
         if self.defect:
             problems.append(self.defect)
         self._was_ready = self._was_ready or not (missing or self._refused)
@@ -253,6 +278,7 @@ class Controller(Service):
             queued=len(self._queue),
             delayed=self._queue.delayed,
             objects=objects,
+            leads=self._leads(),
             watches_failing=sum(bool(each.problems) or not each.synced for each in informers),
         )
 
@@ -275,10 +301,16 @@ class Controller(Service):
             return
         # Only now: before, every network data Secret would be asked for one by one.
         self._unreconciled = set(self._images.keys())
+        self._tell_when_settled()
         for _ in range(self._worker_count):
             worker = Deferred.fromCoroutine(self._work())
             worker.addErrback(self._worker_ended)
             self._workers.append(worker)
+
+    def _tell_when_settled(self) -> None:
+        if self.settled:
+            count = len(self._images)
+            self._log.info("All {count} PreprovisioningImages are reconciled", count=count)
 
     def _image_changed(
         self, old: PreprovisioningImage | None, new: PreprovisioningImage | None
@@ -306,11 +338,20 @@ class Controller(Service):
         for key in self._by_secret.get(secret.key, ()):
             self._queue.add(key)
 
+    def leadership_changed(self) -> None:
+        """`leads` answers otherwise than before: look at every object in that light."""
+        self._add_all()
+
     def _base_images_changed(self) -> None:
-        # Also those that are ready: their base may be the one that was replaced. A pass that finds
-        # nothing changed asks the API server for nothing.
+        # Also those that are ready: their base may be the one that was replaced.
+        self._add_all()
+
+    def _add_all(self) -> None:
+        # A pass that finds nothing changed asks the API server for nothing.
         for key in self._images.keys():  # noqa: SIM118 - a method of ours, which is no mapping
             self._queue.add(key)
+        for image in self._handed_over.values():
+            self._handed_over_changed(None, image)
 
     # --- workers --------------------------------------------------------------------------------
 
@@ -324,10 +365,12 @@ class Controller(Service):
         while True:
             key = await self._queue.get()
             try:
-                with self._counts.one_pass():
-                    again = await self._pass(key)
+                with self._counts.one_pass(_NotLeading):
+                    again = await (self._pass(key) if self._leads() else self._follow(key))
             except CancelledError:
                 raise
+            except _NotLeading:
+                self._queue.add(key)
             except Exception as error:
                 self._failed(key, error)
             else:
@@ -336,6 +379,7 @@ class Controller(Service):
                     self._queue.add_after(key, again.total_seconds())
                 if self._unreconciled:
                     self._unreconciled.discard(key)
+                    self._tell_when_settled()
                 if not self._was_ready:
                     self.readiness()
             finally:
@@ -393,7 +437,7 @@ class Controller(Service):
                 seen = replace(seen, outcome=await self._build(action))
             elif isinstance(action, AddFinalizer):
                 # What an earlier object of this name had built is not this one's.
-                self._provider.discard(key.namespace, key.name, keep_url=image.status.image_url)
+                self._provider.discard(key.namespace, key.name, keep=[image.status.image_url])
                 await self._write_image(image.with_finalizers(action.finalizers))
                 return None
             elif isinstance(action, Release):
@@ -407,6 +451,37 @@ class Controller(Service):
             else:
                 assert_never(action)
         raise RuntimeError(f"no end to the pass over {key}; last {type(action).__name__}")
+
+    async def _follow(self, key: Key) -> timedelta | None:
+        """The pass of a replica that writes nothing; when to look again without a change."""
+        image = self._images.get(key)
+        seen = self._observation(image)
+        if image is not None and image.network_data_name:
+            # Only from the mirror: the leader has it labelled, and then the watch tells of it.
+            mirrored = self._secrets.get(Key(key.namespace, image.network_data_name))
+            owned = mirrored is not None and mirrored.is_owned_by(image)
+            seen = replace(seen, secret_read=True, secret=mirrored if owned else None)
+        action = follow(seen)
+        built: list[str] = []
+        if isinstance(action, Build):
+            outcome = await self._build(action)
+            if isinstance(outcome, GeneratedImage):
+                built.append(outcome.image_url)
+            action = follow(replace(seen, outcome=outcome))
+        assert not isinstance(action, Build)  # noqa: S101 - it has its outcome
+        # As it is by now: the leader may have gone on while the image was built.
+        image = self._images.get(key)
+        if image is None or isinstance(action, Forget):
+            self._provider.discard(key.namespace, key.name)
+            self._foreign.discard(key)
+            return None
+        named = image.status.image_url
+        self._provider.discard(key.namespace, key.name, keep=[*built, named])
+        if named and image.status.is_true(READY) and not self._provider.serves(named):
+            self._foreign.add(key)
+        else:
+            self._foreign.discard(key)
+        return action.again
 
     def _observation(self, image: PreprovisioningImage | None) -> Observation:
         host = self._provider.host_architecture
@@ -452,6 +527,7 @@ class Controller(Service):
             return secret_from_json(body)
         secret = secret_from_json(body)
         if not (secret.labelled and secret.is_owned_by(image)):
+            self._insist_on_leading()
             written = await self._ask(
                 right("update", SECRETS), self._api.replace(SECRETS, secret_owned(body, image))
             )
@@ -468,6 +544,7 @@ class Controller(Service):
     async def _write_status(self, image: PreprovisioningImage, action: WriteStatus) -> None:
         status = action.status
         if status != image.status:
+            self._insist_on_leading()
             written = await self._ask(
                 right("update", PREPROVISIONING_IMAGES, "status"),
                 self._api.replace_status(PREPROVISIONING_IMAGES, image.with_status(status)),
@@ -483,14 +560,19 @@ class Controller(Service):
             ):
                 self._log.warn("{key}: {text}", key=image.key, text=error.message)
         # Only now: until the write is through, whoever reads the object is led to the old URL.
-        self._provider.discard(image.key.namespace, image.key.name, keep_url=status.image_url)
+        self._provider.discard(image.key.namespace, image.key.name, keep=[status.image_url])
 
     async def _write_image(self, body: Json) -> None:
+        self._insist_on_leading()
         written = await self._ask(
             right("update", PREPROVISIONING_IMAGES),
             self._api.replace(PREPROVISIONING_IMAGES, body),
         )
         self._images.record(image_from_json(written))
+
+    def _insist_on_leading(self) -> None:
+        if not self._leads():
+            raise _NotLeading
 
     async def _get(self, resource: Resource, key: Key) -> Json | None:
         try:

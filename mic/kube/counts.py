@@ -58,6 +58,8 @@ class Backlog:
     """Objects that come again later: after a failure, or because their status says so."""
     objects: Mapping[str, int]
     """Objects known, by the plural of their kind."""
+    leads: bool
+    """Whether this replica writes."""
     watches_failing: int
     """Watches whose mirror may be out of date."""
 
@@ -98,22 +100,26 @@ class KubeCounts:
             yield
 
     @contextmanager
-    def one_pass(self) -> Iterator[None]:
-        """Count what is done inside as a pass over an object, unless it is cancelled."""
+    def one_pass(self, *uncounted: type[Exception]) -> Iterator[None]:
+        """Count what is done inside as a pass over an object, unless it is cancelled or ends in
+        one of ``uncounted``."""
 
         def over(result: str, seconds: float) -> None:
             self.passes[result] += 1
             self.pass_seconds.add(seconds)
 
-        with self._one(over):
+        with self._one(over, *uncounted):
             yield
 
     @contextmanager
-    def _one(self, over: Callable[[str, float], None]) -> Iterator[None]:
+    def _one(
+        self, over: Callable[[str, float], None], *uncounted: type[Exception]
+    ) -> Iterator[None]:
+        passed_on: tuple[type[Exception], ...] = (CancelledError, *uncounted)
         began = self._now()
         try:
             yield
-        except CancelledError:
+        except passed_on:
             raise
         except Exception as error:
             over(outcome(error), self._now() - began)

@@ -117,6 +117,16 @@ class WriteStatus:
     again: timedelta | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serve:
+    """Serve what was built and what the status names, and no other image of the object.
+
+    Ends the pass of a replica that does not write; ``again`` as in `WriteStatus`.
+    """
+
+    again: timedelta | None = None
+
+
 Action = Forget | Wait | AddFinalizer | Release | ReadSecret | Build | WriteStatus
 
 
@@ -138,6 +148,32 @@ def decide(seen: Observation) -> Action:
         # Before the other checks: an error is shown to people only beside the current network data.
         return ReadSecret(name=image.network_data_name)
     return _decide_live(seen, image)
+
+
+def follow(seen: Observation) -> Forget | Build | Serve:
+    """The next action of a replica that does not lead, which has read the Secret if it can.
+
+    It serves what the leader's statuses name, and has built what they are about to name before they
+    do: the leader builds the same from the same, and writes only then.
+    """
+    image = seen.image
+    if image is None or image.handed_over:
+        return Forget()
+    secret_missing = bool(image.network_data_name) and seen.secret is None
+    if (
+        FINALIZER not in image.finalizers
+        or secret_missing
+        or not seen.supports_architecture
+        or not _first_supported(seen, image)
+        or (seen.secret is not None and seen.secret.nmstate is None)
+    ):
+        return Serve()
+    wanted = _wanted(seen, image)
+    if image.deleting and not _configured(image.status, wanted):
+        return Serve()
+    if seen.outcome is None:
+        return Build(request=_request(seen, image, wanted))
+    return Serve(again=SHORTEST_RETRY if isinstance(seen.outcome, NotReady) else None)
 
 
 def _keep_serving(seen: Observation, image: PreprovisioningImage) -> Action:
@@ -276,6 +312,7 @@ def _request(seen: Observation, image: PreprovisioningImage, wanted: _Wanted) ->
         namespace=image.key.namespace,
         name=image.key.name,
         uid=image.uid,
+        created=image.created,
         hostname=image.key.name,
         format=wanted.format,
         architecture=wanted.architecture or seen.host_architecture,

@@ -6,7 +6,7 @@ Two implementations exist: the one over mic's image store, and the tests' stub. 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,6 +20,8 @@ class ImageRequest:
     """Name of the PreprovisioningImage."""
     uid: str
     """Tells an object from an earlier one of the same name."""
+    created: int
+    """When the object was made, in seconds since the epoch."""
     hostname: str
     format: str
     """``iso`` or ``initrd``."""
@@ -63,8 +65,8 @@ class ImageProvider(Protocol):
         :raises mic.errors.NotReady: it cannot be made yet.
         """
 
-    def discard(self, namespace: str, name: str, *, keep_url: str = "") -> None:
-        """Stop serving the images of this PreprovisioningImage, save the one at ``keep_url``."""
+    def discard(self, namespace: str, name: str, *, keep: Collection[str] = ()) -> None:
+        """Stop serving the images of this PreprovisioningImage, save those at the URLs ``keep``."""
 
     def serves(self, url: str) -> bool:
         """Whether ``url`` names an image that is served at this moment."""

@@ -111,6 +111,8 @@ class PreprovisioningImage:
     key: Key
     uid: str
     resource_version: str
+    created: int
+    """Seconds since the epoch."""
     generation: int
     handed_over: bool
     """It has the assisted installer's label."""
@@ -175,6 +177,7 @@ def image_from_json(body: Json) -> PreprovisioningImage:
         key=Key(metadata.get("namespace", ""), metadata["name"]),
         uid=metadata.get("uid", ""),
         resource_version=metadata.get("resourceVersion", ""),
+        created=_seconds(metadata.get("creationTimestamp")),
         generation=metadata.get("generation", 0),
         handed_over=HANDED_OVER_LABEL in labels,
         deleting=bool(metadata.get("deletionTimestamp")),
@@ -309,6 +312,14 @@ def is_older(version: str, than: str) -> bool:
 def timestamp(moment: datetime) -> str:
     """RFC 3339 as the API server writes it: UTC, whole seconds, ``Z``."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _seconds(stamp: object) -> int:
+    """Seconds since the epoch of an RFC 3339 time; 0 for what is none."""
+    try:
+        return int(datetime.fromisoformat(str(stamp)).timestamp())
+    except ValueError:
+        return 0
 
 
 def _without_managed_fields(body: Json) -> Json:

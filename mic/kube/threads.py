@@ -86,6 +86,7 @@ API server that does not answer, and nothing can be learned from it any more."""
 
 IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 IN_CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
+IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 R = TypeVar("R")
 
@@ -148,6 +149,25 @@ def load_configuration(
         (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
     ]
     return configuration
+
+
+def own_namespace(kubeconfig: str, *, in_cluster_namespace: Path = IN_CLUSTER_NAMESPACE) -> str:
+    """The namespace that this process belongs to: its pod's, or else the kubeconfig's context's.
+
+    ``kubeconfig`` is one that `load_configuration` has accepted.
+    """
+    if not kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST"):
+        try:
+            return in_cluster_namespace.read_text().strip() or "default"
+        except OSError as error:
+            raise ConfigError(
+                [f"cannot tell the pod's own namespace, where leaders are elected: {error}"]
+            ) from error
+    merged = _merged(kubeconfig or str(Path("~/.kube/config").expanduser()))
+    for node in merged["contexts"]:
+        if node.value["name"] == merged.get("current-context"):
+            return str(node.value["context"].get("namespace") or "default")
+    return "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -554,7 +574,7 @@ def _renew_token(configuration: Any, token_file: Path) -> None:
 
 def _token_file(kubeconfig: str) -> Path | None:
     """The current user's ``tokenFile``, if its token comes from there."""
-    merged = _config.kube_config.KubeConfigMerger(kubeconfig).config.value
+    merged = _merged(kubeconfig)
     users = [
         node.value["context"].get("user")
         for node in merged["contexts"]
@@ -565,6 +585,11 @@ def _token_file(kubeconfig: str) -> Path | None:
         if name and node.value["name"] in users:
             return Path(node.path).parent / str(name)  # relative to the file that speaks of it
     return None
+
+
+def _merged(kubeconfig: str) -> Any:
+    """The content of one kubeconfig file, or of several separated by colons, as kubectl merges."""
+    return _config.kube_config.KubeConfigMerger(kubeconfig).config.value
 
 
 def _private_directory() -> str | None:

@@ -130,6 +130,10 @@ class Informer(Generic[T]):
         """The names of all mirrored objects."""
         return list(self._objects)
 
+    def values(self) -> list[T]:
+        """All mirrored objects."""
+        return list(self._objects.values())
+
     def __len__(self) -> int:
         return len(self._objects)
 

@@ -44,5 +44,5 @@ class Served:
     def __init__(self) -> None:
         # The very members of Kind as keys: found by identity, for each small range.
         self.answers: dict[str, Answers] = {kind: Answers(200, 206, 304, 503) for kind in Kind}
-        self.answers[NONE] = Answers(400, 404)
+        self.answers[NONE] = Answers(400, 404, 503)
         self.broken_off: Counter[str] = Counter(slow_request=0, stalled=0, source=0)

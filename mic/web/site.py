@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -94,13 +94,19 @@ class ImageResource(Resource):
     _log = Logger()
 
     def __init__(
-        self, images: Images, downloads: Downloads, reactor: IReactorTime, readers: Threads
+        self,
+        images: Images,
+        downloads: Downloads,
+        reactor: IReactorTime,
+        readers: Threads,
+        settled: Callable[[], bool],
     ) -> None:
         super().__init__()
         self._images = images
         self._downloads = downloads
         self._reactor = reactor
         self._readers = readers
+        self._settled = settled
         self._reasons: dict[str, str] = {}
         self._refusing = False
 
@@ -115,6 +121,10 @@ class ImageResource(Resource):
         if not name:
             return _plain(request, http.OK, _ROOT_TEXT)
         entry = self._images.entry(name.decode("utf-8", "replace"))
+        if entry is None and not self._settled():
+            # It may be one that was there before a restart.
+            request.setHeader(b"Retry-After", b"%d" % RETRY_AFTER)
+            return _plain(request, http.SERVICE_UNAVAILABLE, b"Images are still being built.\n")
         if entry is None:
             return _plain(request, http.NOT_FOUND, b"There is no such image.\n")
         request.kind = entry.content.kind
@@ -384,6 +394,7 @@ class _Offsets:
 class ImageSite(Site):
     """The site to listen with; ``channels`` are its open connections, with these ``limits``.
 
+    ``settled`` says whether all names are known: until then an unknown one may come later.
     ``served`` counts what it serves.
     """
 
@@ -397,11 +408,13 @@ class ImageSite(Site):
         downloads: Downloads,
         reactor: Any,
         readers: Threads,
+        *,
+        settled: Callable[[], bool],
         limits: Limits | None = None,
     ) -> None:
         self.limits = limits or Limits()
         super().__init__(
-            ImageResource(images, downloads, reactor, readers),
+            ImageResource(images, downloads, reactor, readers, settled),
             ImageRequest,
             timeout=self.limits.idle,
             reactor=reactor,

@@ -69,6 +69,7 @@ FIRES: dict[str, dict[str, str]] = {
         "process_max_fds": "1024+0x60",
     },
     "MicKubernetesUnreachable": {"mic_kube_watches_failing": "2+0x60"},
+    "MicNoLeader": {"mic_kube_leading": "0+0x60"},
     "MicWatchRestarts": {
         'mic_kube_watch_restarts_total{resource="secrets",reason="gone"}': "0+1x60"
     },
@@ -276,6 +277,8 @@ def _with_target(series: str) -> str:
 def _alert(name: str) -> dict[str, Any]:
     rule = ALERTS[name]
     labels = {**TARGET, **FURTHER_LABELS.get(name, {}), **rule["labels"]}
+    if name == "MicNoLeader":
+        del labels["instance"]  # It is the fault of all together.
     annotations = rule["annotations"]
     for label, value in labels.items():
         annotations = {
@@ -353,6 +356,7 @@ def test_what_the_controller_did_is_counted(pages: tuple[Page, Page]) -> None:
     assert page.value("mic_reconcile_duration_seconds_count") == page.total("mic_reconciles_total")
     assert page.value("mic_reconcile_queue_depth") == 0
     assert page.value("mic_kube_watches_failing") == 0
+    assert page.value("mic_kube_leading") == 1
     assert page.total("mic_kube_watch_restarts_total") == 0
 
 

@@ -119,6 +119,33 @@ def test_bad_input_by_every_name(programs: Path, tmp_path: Path, command: list[s
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        (["mic", "controller"], "-leader-elect"),
+        (["machine-image-customization-controller"], "--leader-elect=true"),
+        (["twistd", "-n", "--pidfile=", "mic", "controller"], "--leader-elect"),
+    ],
+)
+def test_a_switch_is_taken_at_both_doors(
+    programs: Path, tmp_path: Path, media: Media, command: list[str], flag: str
+) -> None:
+    program = [str(programs / command[0])]
+    if command[0] == "twistd":
+        program = [str(programs / "python"), "-c", "from twisted.scripts.twistd import run; run()"]
+    done = subprocess.run(
+        [*program, *command[1:], flag],
+        env={"PATH": os.environ["PATH"], **media.environment},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "-leader-elect needs MIC_URL_KEY_FILE" in done.stderr.splitlines()[-1]
+
+
 def test_twistd_tells_of_a_port_that_is_taken(
     programs: Path, media: Media, hosts: Path, tmp_path: Path, start: Callable[..., Daemon]
 ) -> None:

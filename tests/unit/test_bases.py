@@ -335,11 +335,13 @@ class TestImages:
         assert f"{iso} (deleted)" not in fds
 
     @pytest_twisted.ensureDeferred
-    async def test_a_check_tells_what_serving_would(self, bases: Bases, iso: Path) -> None:
+    async def test_what_cannot_be_served_has_no_tag_but_a_reason(
+        self, bases: Bases, iso: Path
+    ) -> None:
         images = Images(bases, lambda: 1000.0)
-        await images.check(content())
+        await images.etag(content())
         with pytest.raises(BuildInvalid, match="needs 100000 bytes"):
-            await images.check(content(archive=bytes(100_000)))
+            await images.etag(content(archive=bytes(100_000)))
         iso.unlink()
         with pytest.raises(BaseUnavailable):
-            await images.check(content())
+            await images.etag(content())

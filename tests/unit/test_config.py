@@ -589,3 +589,44 @@ def test_wrapped_base64_is_what_the_shell_makes_of_it() -> None:
     wrapped = "\n".join(textwrap.wrap(base64.b64encode(SECRET).decode(), 76))
     assert "\n" in wrapped
     assert decode_pull_secret("NAME", wrapped.encode()) == SECRET
+
+
+class TestReplicas:
+    """MIC_URL_KEY_FILE and -leader-elect."""
+
+    def test_the_key_is_read_without_its_line_break(
+        self, environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        key = tmp_path / "key"
+        key.write_text("0123456789abcdef" * 2 + "\n")
+        settings = load(
+            Mode.CONTROLLER,
+            {**environment, "MIC_URL_KEY_FILE": str(key)},
+            {"leader-elect": "true"},
+        )
+        assert settings.url_key == b"0123456789abcdef" * 2
+        assert settings.leader_elect
+        assert "0123456789abcdef" not in repr(settings)
+
+    def test_neither_is_the_default(self, environment: dict[str, str]) -> None:
+        settings = load(Mode.CONTROLLER, environment, {})
+        assert not settings.leader_elect
+        assert settings.url_key == b""
+
+    def test_replicas_without_a_key_are_refused(self, environment: dict[str, str]) -> None:
+        with pytest.raises(ConfigError, match="-leader-elect needs MIC_URL_KEY_FILE"):
+            load(Mode.CONTROLLER, environment, {"leader-elect": "true"})
+
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [(b"", "holds 0 bytes"), (b"s3cr3t\n", "holds 6 bytes"), (None, "No such file")],
+    )
+    def test_a_bad_key_is_named_and_never_shown(
+        self, environment: dict[str, str], tmp_path: Path, content: bytes | None, problem: str
+    ) -> None:
+        key = tmp_path / "key"
+        if content is not None:
+            key.write_bytes(content)
+        with pytest.raises(ConfigError, match=f"MIC_URL_KEY_FILE: {key}.*{problem}") as caught:
+            load(Mode.CONTROLLER, {**environment, "MIC_URL_KEY_FILE": str(key)}, {})
+        assert "s3cr3t" not in str(caught.value)

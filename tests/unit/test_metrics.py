@@ -56,7 +56,9 @@ class Service:
         self.metrics.add_loop(self.lag)
         self.metrics.add_cluster(
             self.counts,
-            lambda: Backlog(queued=4, delayed=6, objects={"secrets": 8}, watches_failing=1),
+            lambda: Backlog(
+                queued=4, delayed=6, objects={"secrets": 8}, leads=False, watches_failing=1
+            ),
         )
 
     @property
@@ -95,6 +97,7 @@ def test_what_was_counted_is_on_the_page(service: Service) -> None:
     assert page.value("mic_reconcile_queue_delayed") == 6
     assert page.value("mic_kube_objects", resource="secrets") == 8
     assert page.value("mic_kube_watches_failing") == 1
+    assert page.value("mic_kube_leading") == 0
     assert page.total("mic_build_info", version=__version__, mode="controller") == 1
 
 
@@ -192,6 +195,13 @@ def test_what_is_cancelled_counts_as_nothing() -> None:
     assert page.total("mic_kube_api_requests_total") == 0
     assert page.total("mic_reconciles_total") == 0
     assert page.value("mic_build_duration_seconds_count") == 0
+
+
+def test_a_pass_that_may_not_go_on_is_none() -> None:
+    counts = KubeCounts()
+    with pytest.raises(KeyError), counts.one_pass(KeyError):
+        raise KeyError
+    assert (counts.passes.total(), counts.pass_seconds.count) == (0, 0)
 
 
 def test_a_watch_lasts_as_long_as_it_may_and_is_no_slow_request() -> None:

@@ -8,6 +8,7 @@ an object say Ready beside a URL that is not its configuration's.
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -44,10 +45,12 @@ EVERYTHING = {("iso", "x86_64"), ("initrd", "x86_64")}
 class Watched(MemoryKubernetes):
     """Checks each status as it is written, and remembers what each Secret version held."""
 
-    def __init__(self, clock: Clock, images: StubImages, random: Random) -> None:
+    def __init__(self, clock: Clock, images: list[StubImages], random: Random) -> None:
         super().__init__(clock, latency=lambda: random.choice((0.001, 0.01, 0.2)), page_size=2)
         self.images = images
         self.documents: dict[tuple[str, str], bytes | None] = {}
+        self.writes: list[bool] = []
+        """For each write whether it came from the replica that led."""
         self.wrong: list[Json] = []
 
     def _store(self, resource: Resource, old: Json | None, new: Json) -> Json:
@@ -69,7 +72,8 @@ class Watched(MemoryKubernetes):
             return ready == "False" and not {"imageUrl", "kernelUrl"} & status.keys()
         if ready == "False":
             return True
-        request = self.images.served.get(status["imageUrl"])
+        served = [images.served.get(status["imageUrl"]) for images in self.images]
+        request = next(filter(None, served), None)
         data = status.get("networkData")
         document = self.documents[data["name"], data["version"]] if data else None
         return (
@@ -80,24 +84,51 @@ class Watched(MemoryKubernetes):
         )
 
 
-class World:
-    """A cluster, a controller in it, and hands that meddle with both."""
+class Client:
+    """One replica's way to the API, on which writes are seen by the test."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, api: Watched, leads: Callable[[], bool]) -> None:
+        self._api = api
+        self._leads = leads
+
+    def __getattr__(self, verb: str) -> Any:
+        if verb in ("replace", "replace_status"):
+            self._api.writes.append(self._leads())
+        return getattr(self._api, verb)
+
+
+class World:
+    """A cluster, a controller in it (or two of them, of which one leads), and hands that meddle
+    with all."""
+
+    def __init__(self, seed: int, *, replicas: int = 1) -> None:
         self.random = Random(seed)
         self.clock = Clock()
-        self.images = StubImages(self.clock, latency=lambda: self.random.choice((0.0, 0.05, 1.0)))
-        self.api = Watched(self.clock, self.images, self.random)
-        self.controller = self.new_controller()
+        self.keyed = replicas > 1
+        self.replicas = [self._new_images() for _ in range(replicas)]
+        self.leader = 0
+        self.api = Watched(self.clock, self.replicas, self.random)
+        self.controllers = [self.new_controller(number) for number in range(replicas)]
 
-    def new_controller(self) -> Controller:
+    def _new_images(self) -> StubImages:
+        return StubImages(
+            self.clock,
+            latency=lambda: self.random.choice((0.0, 0.05, 1.0)),
+            keyed=self.keyed,
+        )
+
+    def new_controller(self, number: int) -> Controller:
+        def leads() -> bool:
+            return self.leader == number
+
         controller = Controller(
-            api=self.api,
-            images=self.images,
+            api=Client(self.api, leads),  # type: ignore[arg-type]
+            images=self.replicas[number],
             namespace="",
             clock=self.clock,
             now=lambda: START + timedelta(seconds=self.clock.seconds()),
             random=self.random,
+            leads=leads,
         )
         controller.startService()
         return controller
@@ -112,9 +143,10 @@ class World:
         self.clock.advance(end - self.clock.seconds())
 
     def stop(self) -> None:
-        stopped = self.controller.stopService()
-        self.pass_time(3.0)
-        assert stopped.called
+        for controller in self.controllers:
+            stopped = controller.stopService()
+            self.pass_time(3.0)
+            assert stopped.called
 
     def meddle(self, what: str, name: str, value: int) -> None:
         """One deed; one that is impossible at the moment is none."""
@@ -189,15 +221,26 @@ class World:
         self.api.end_watches(Unavailable("reset") if value % 3 else None)
 
     def base_images(self, name: str, value: int) -> None:
-        self.images.change(({("iso", "x86_64")}, EVERYTHING, set())[value % 3])
+        for images in self.replicas:
+            images.change(({("iso", "x86_64")}, EVERYTHING, set())[value % 3])
 
     def slow_images(self, name: str, value: int) -> None:
-        self.images.not_ready = "being copied" if value % 2 else ""
+        for images in self.replicas:
+            images.not_ready = "being copied" if value % 2 else ""
 
     def restart(self, name: str, value: int) -> None:
-        self.stop()
-        self.images.served.clear()
-        self.controller = self.new_controller()
+        number = value % len(self.controllers)
+        stopped = self.controllers[number].stopService()
+        self.pass_time(3.0)
+        assert stopped.called
+        self.replicas[number].served.clear()
+        self.controllers[number] = self.new_controller(number)
+
+    def elect(self, name: str, value: int) -> None:
+        """Another replica leads from now on, or for a while none does."""
+        self.leader = value % (len(self.controllers) + 1)
+        for controller in self.controllers:
+            controller.leadership_changed()
 
     def wait(self, name: str, value: int) -> None:
         self.pass_time((0.005, 0.1, 1.0, 30.0)[value % 4])
@@ -232,16 +275,46 @@ DEEDS = (
 def test_every_object_reaches_the_state_it_describes(
     seed: int, deeds: list[tuple[str, str, int]]
 ) -> None:
-    world = World(seed)
+    _meddle_and_settle(World(seed), deeds)
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(
+    st.integers(0, 2**32),
+    st.lists(
+        st.tuples(
+            st.sampled_from([*DEEDS, *["elect"] * 4]), st.sampled_from(NAMES), st.integers(0, 59)
+        ),
+        min_size=15,
+        max_size=60,
+    ),
+)
+def test_all_replicas_come_to_serve_what_the_leading_one_writes(
+    seed: int, deeds: list[tuple[str, str, int]]
+) -> None:
+    world = World(seed, replicas=2)
+    _meddle_and_settle(world, deeds)
+
+
+def _meddle_and_settle(world: World, deeds: list[tuple[str, str, int]]) -> None:
     for what, name, value in deeds:
         world.meddle(what, name, value)
     world.no_faults("", 0)
-    world.images.not_ready = ""
-    world.images.change(EVERYTHING)
+    world.slow_images("", 0)
+    world.base_images("", 1)
+    if world.leader == len(world.controllers):
+        world.elect("", 0)
     # Longer than any back-off: a key may have begun its 1000 s when the deeds ended.
     world.pass_time(4000)
     assert world.api.wrong == []
-    assert_converged(world)
+    assert all(world.api.writes)
+    for images in world.replicas:
+        assert_converged(world, images)
     asked = len(world.api.requests)
     world.pass_time(200)
     # Nothing is left to ask for but the Secrets that are missing, every 10 min at the latest.
@@ -251,11 +324,22 @@ def test_every_object_reaches_the_state_it_describes(
         for image in world.api.all(PREPROVISIONING_IMAGES)
     )
     assert len(world.api.requests) - asked <= missing
+    if world.keyed:
+        _assert_that_taking_over_writes_nothing(world)
     world.stop()
     assert [call for call in world.clock.getDelayedCalls() if call.active()] == []
 
 
-def assert_converged(world: World) -> None:
+def _assert_that_taking_over_writes_nothing(world: World) -> None:
+    before = len(world.api.writes)
+    world.elect("", world.leader + 1 if world.leader == 0 else 0)
+    world.pass_time(1000)
+    assert world.api.writes[before:] == []
+    for images in world.replicas:
+        assert_converged(world, images)
+
+
+def assert_converged(world: World, images: StubImages) -> None:
     named = set()
     for image in world.api.all(PREPROVISIONING_IMAGES):
         metadata = image["metadata"]
@@ -286,9 +370,9 @@ def assert_converged(world: World) -> None:
             assert verdict.startswith("error Cannot generate image: ")
         else:
             assert verdict == f"image {image['status']['imageUrl']}"
-            assert image["status"]["imageUrl"] in world.images.served
+            assert image["status"]["imageUrl"] in images.served
             assert image["status"]["format"] == spec["acceptFormats"][0]
         if secret is not None:
             owners = [ref["uid"] for ref in secret["metadata"]["ownerReferences"]]
             assert metadata["uid"] in owners
-    assert set(world.images.served) <= named, "an image is served that no object names"
+    assert set(images.served) <= named, "an image is served that no object names"

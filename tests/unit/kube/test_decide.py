@@ -18,9 +18,11 @@ from mic.kube.decide import (
     Observation,
     ReadSecret,
     Release,
+    Serve,
     Wait,
     WriteStatus,
     decide,
+    follow,
 )
 from mic.kube.images import GeneratedImage
 from mic.kube.objects import (
@@ -253,3 +255,59 @@ def test_no_secret_is_in_a_repr() -> None:
     )
     assert "password" not in repr(seen)
     assert "http://x" not in repr(seen)
+
+
+def _named(image: PreprovisioningImage, secret: NetworkSecret | None = None) -> Any:
+    """The object once its status names an image."""
+    status, _ = _settle(image, passes=2, secret=secret)
+    return replace(image, status=status)
+
+
+OTHER = frozenset({"initrd"})
+
+
+@pytest.mark.parametrize(
+    ("image", "how", "action"),
+    [
+        (None, {}, Forget()),
+        (_image(FINALIZER, labels={HANDED_OVER_LABEL: ""}), {}, Forget()),
+        (_image(), {}, Serve()),
+        (_image(FINALIZER, secret="net"), {"secret_read": True}, Serve()),
+        (_image(FINALIZER), {"supports_architecture": False}, Serve()),
+        (_image(FINALIZER), {"supported_formats": OTHER}, Serve()),
+        (_image(FINALIZER, deleting=True), {}, Serve()),
+        (_image(FINALIZER), {"outcome": URL}, Serve()),
+        (_image(FINALIZER), {"outcome": BuildInvalid("no")}, Serve()),
+        (_image(FINALIZER), {"outcome": NotReady("soon")}, Serve(again=timedelta(seconds=10))),
+    ],
+)
+def test_a_replica_that_follows_serves_and_never_writes(
+    image: PreprovisioningImage | None, how: dict[str, Any], action: object
+) -> None:
+    assert follow(_seen(image, **how)) == action
+
+
+def test_a_follower_builds_what_the_leader_builds() -> None:
+    image = _image(FINALIZER, secret="net")
+    secret = _secret(image)
+    seen = _seen(_named(image, secret), secret_read=True, secret=secret)
+    assert follow(seen) == decide(seen)
+    assert isinstance(follow(seen), Build)
+    # And before the leader has written the configuration that leads to it.
+    assert follow(replace(seen, image=image)) == follow(seen)
+
+
+def test_a_follower_builds_nothing_of_a_secret_without_network_data() -> None:
+    image = _image(FINALIZER, secret="net")
+    seen = _seen(image, secret_read=True, secret=_secret(image, nmstate=None))
+    assert follow(seen) == Serve()
+
+
+def test_a_follower_builds_for_an_object_on_its_way_out_what_its_status_names() -> None:
+    image = _image(FINALIZER, "bmo", secret="net", deleting=True)
+    live = _image(FINALIZER, "bmo", secret="net")
+    named = replace(image, status=_named(live, _secret(image)).status)
+    seen = _seen(named, secret_read=True, secret=_secret(image))
+    assert isinstance(follow(seen), Build)
+    changed = _secret(image, version="8")
+    assert follow(replace(seen, secret=changed)) == Serve()
