@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from mic.errors import BuildInvalid, ConfigError
@@ -47,6 +48,22 @@ class Mode(StrEnum):
 
     STATIC = "static"
     CONTROLLER = "controller"
+
+
+class LogFormat(StrEnum):
+    """How the log is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The lowest level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +180,16 @@ FLAGS = (
         default="",
         meaning="address of /healthz and /readyz; empty: :8080 for the controller; 0: off",
     ),
+    Flag(
+        name="log-format",
+        default=LogFormat.TEXT.value,
+        meaning="text, or json: an object per line",
+    ),
+    Flag(
+        name="log-level",
+        default=LogLevel.INFO.value,
+        meaning=f"the lowest level that is logged: {', '.join(LogLevel)}",
+    ),
 )
 
 
@@ -206,6 +233,15 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """What is logged, and how."""
+
+    format: LogFormat = LogFormat.TEXT
+    level: LogLevel = LogLevel.INFO
+    image_names_are_secret: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything mic is told, checked. ``publish_url`` ends without a slash."""
 
@@ -214,6 +250,7 @@ class Settings:
     agent: AgentSettings
     bind: Tcp | Endpoint
     publish_url: str
+    log: LogSettings = field(default_factory=LogSettings)
     tls: Tls | None = None
     metrics: Tcp | Endpoint | None = None
     nmstate_dir: str = ""
@@ -286,6 +323,12 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
     with problems.noted():
         publish_url = parse_publish_url(given["images-publish-addr"])
     tls = _tls(problems, given["images-tls-cert-file"], given["images-tls-key-file"])
+    log = LogSettings(
+        format=_choice(problems, given, "log-format", LogFormat.TEXT),
+        level=_choice(problems, given, "log-level", LogLevel.INFO),
+        # In static mode they are the names of the hosts.
+        image_names_are_secret=mode is not Mode.STATIC,
+    )
     nmstate_dir = given.get("nmstate-dir", "")
     if mode is Mode.STATIC:
         with problems.noted():
@@ -311,6 +354,7 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
         agent=agent,
         bind=bind,
         publish_url=publish_url,
+        log=log,
         tls=tls,
         metrics=metrics,
         nmstate_dir=nmstate_dir,
@@ -549,6 +593,19 @@ _FILES: dict[str, Callable[[AgentSettings], bytes]] = {
     "ca_bundle": lambda s: _pem("CA_BUNDLE", s.ca_bundle),
     "ironic_ca_bundle": lambda s: _pem("IRONIC_CA_BUNDLE", s.ironic_ca_bundle),
 }
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def _choice(problems: _Problems, given: Mapping[str, str], name: str, default: _Choice) -> _Choice:
+    """The value of a flag that knows a few words; nothing is the default."""
+    kind = type(default)
+    try:
+        return kind(given[name] or default)
+    except ValueError:
+        problems.append(f"-{name}: {given[name]!r} is none of {', '.join(kind)}")
+        return default
 
 
 def _url_key(path: str, *, required: bool) -> bytes:

@@ -145,7 +145,7 @@ class StaticHosts:
         except MicError:
             pass  # Complained of already.
         except Exception:
-            self._log.failure("{path}: cannot be built", path=file.path)
+            self._log.failure("{path}: cannot be built", path=file.path, host=name)
 
     async def _try_to_build(self, name: str, file: HostFile, agent: Agent) -> None:
         """Publish what can be; raises the first `MicError` of those complained of."""
@@ -185,7 +185,7 @@ class StaticHosts:
     def _publish(self, name: str, content: Content) -> None:
         file_name = f"{name}.{content.kind.value}"
         if self._images.entry(file_name) is None:
-            self._log.info("serving {url}", url=f"{self._url}/{quote(file_name)}")
+            self._log.info("serving {url}", url=f"{self._url}/{quote(file_name)}", host=name)
         self._images.publish(file_name, content)
 
     def _forget(self, name: str) -> None:
@@ -193,7 +193,7 @@ class StaticHosts:
         del self._hosts[name]
         for kind in (Kind.ISO, Kind.INITRAMFS):
             self._images.discard(f"{name}.{kind.value}")
-        self._log.info("{name}: its file is gone, and so are its images", name=name)
+        self._log.info("{host}: its file is gone, and so are its images", host=name)
 
     def _kept(self, name: str) -> str:
         kept = self._images.entry(f"{name}.iso") or self._images.entry(f"{name}.initramfs")
@@ -205,7 +205,7 @@ class StaticHosts:
         if text:
             self._complaints[name] = text
             if text != before:
-                self._log.error("{text}", text=text)
+                self._log.error("{error}", error=text, host=name or None)
 
     def problems(self) -> list[str]:
         """What is wrong now, for people."""

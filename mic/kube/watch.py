@@ -187,8 +187,8 @@ class Informer(Generic[T]):
                 failures += 1
                 delay = self._delay(failures, None)
                 self._log.failure(
-                    "Defect in the {doing} of {resource}; again in {delay:.1f} s",
-                    doing=doing,
+                    "Defect in the {verb} of {resource}; again in {delay:.1f} s",
+                    verb=doing,
                     resource=self.resource,
                     delay=delay,
                 )
@@ -208,8 +208,8 @@ class Informer(Generic[T]):
         # An outage is one line, not one per attempt.
         if self._problems.get(doing) != text:
             self._log.warn(
-                "Cannot {doing} {resource}: {error}; trying again, next in {delay:.1f} s",
-                doing=doing,
+                "Cannot {verb} {resource}: {error}; trying again, next in {delay:.1f} s",
+                verb=doing,
                 resource=self.resource,
                 error=error,
                 delay=delay,

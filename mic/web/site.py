@@ -152,7 +152,7 @@ class ImageResource(Resource):
                     self._answer(request, image)
 
         def failed(failure: Failure) -> None:
-            self._log.failure("{label}: cannot be served", failure, label=entry.content.label)
+            self._log.failure("{image}: cannot be served", failure, image=entry.content.label)
             if not gone:
                 _plain(request, http.INTERNAL_SERVER_ERROR, b"Internal error.\n")
 
@@ -163,7 +163,7 @@ class ImageResource(Resource):
         if self._reasons.get(label) != reason:
             # Once, not for each of a BMC's thousands of attempts.
             self._reasons[label] = reason
-            self._log.warn("{label}: {reason}", label=label, reason=reason)
+            self._log.warn("{image}: {error}", image=label, error=reason)
         request.setHeader(b"Retry-After", b"%d" % RETRY_AFTER)
         # The reason names files of ours: it is in the log, for those who may read it.
         text = b"The base of this image cannot be used now; mic's log says why.\n"
@@ -314,7 +314,7 @@ class ImageResource(Resource):
         # The Deferred stays silent when the client goes away: the channel stops the body then.
         done = body.startProducing(consumer)
         done.addCallbacks(lambda _: _finish(request), lambda why: self._cut(request, image, why))
-        done.addErrback(lambda why: self._log.failure("{label}", why, label=image.label))
+        done.addErrback(lambda why: self._log.failure("{image}", why, image=image.label))
 
     def _soon(self, call: Any) -> object:
         return self._reactor.callLater(0, call)
@@ -322,8 +322,8 @@ class ImageResource(Resource):
     def _cut(self, request: ImageRequest, image: Image, why: Failure) -> None:
         """Break off: the client sees a body shorter than announced, and asks again."""
         self._log.error(
-            "{label}: body for {client} broken off: {error}",
-            label=image.label,
+            "{image}: body for {client} broken off: {error}",
+            image=image.label,
             client=request.channel.client,
             error=why.getErrorMessage(),
         )

@@ -21,6 +21,9 @@ from toys import INITRAMFS, live_iso, put
 from mic.config import (
     AgentSettings,
     Endpoint,
+    LogFormat,
+    LogLevel,
+    LogSettings,
     Mode,
     Settings,
     Tcp,
@@ -104,6 +107,35 @@ def test_all_problems_are_in_one_report(tmp_path: Path) -> None:
     for name in [*environment, "IRONIC_AGENT_IMAGE", *(f"-{flag}" for flag in flags)]:
         assert [p for p in problems if name in p], f"{name} is in no problem"
     assert [p for p in problems if "-images-tls-key-file is missing" in p]
+
+
+@pytest.mark.parametrize(
+    ("given", "settings"),
+    [
+        ({}, LogSettings(image_names_are_secret=False)),
+        ({"log-format": "", "log-level": ""}, LogSettings(image_names_are_secret=False)),
+        (
+            {"log-format": "json", "log-level": "warn"},
+            LogSettings(format=LogFormat.JSON, level=LogLevel.WARN, image_names_are_secret=False),
+        ),
+    ],
+)
+def test_how_to_log(
+    environment: dict[str, str], flags: dict[str, str], given: dict[str, str], settings: LogSettings
+) -> None:
+    assert load(Mode.STATIC, environment, {**flags, **given}).log == settings
+    controller = load(Mode.CONTROLLER, environment, given).log
+    assert controller.image_names_are_secret
+    assert (controller.format, controller.level) == (settings.format, settings.level)
+
+
+def test_what_is_no_format_and_no_level_of_the_log_is_refused(
+    environment: dict[str, str], flags: dict[str, str]
+) -> None:
+    assert problems_of(environment, {**flags, "log-format": "xml", "log-level": "INFO"}) == [
+        "-log-format: 'xml' is none of text, json",
+        "-log-level: 'INFO' is none of debug, info, warn, error",
+    ]
 
 
 @pytest.mark.parametrize("name", ["DEPLOY_ISO", "IRONIC_AGENT_IMAGE"])

@@ -25,6 +25,7 @@ PURE_MODULES = (
     "mic/config.py",
     "mic/counts.py",
     "mic/errors.py",
+    "mic/redact.py",
 )
 EFFECTS = {"twisted", "zope", "kubernetes", "socket", "subprocess", "asyncio", "threading", "treq"}
 
