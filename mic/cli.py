@@ -15,6 +15,7 @@ Usage: mic COMMAND [FLAGS]
 
   controller  reconcile PreprovisioningImages and serve their images
   static      serve an image for each NMState file of a directory
+  status      tell what a running mic does, and who reads which image
   demo        try mic without CoreOS media and without configuration
   show        print what an image carries
   keyfiles    print or write the keyfiles that NMState documents become
@@ -66,6 +67,12 @@ def _static(arguments: Sequence[str]) -> int:
     return serve("mic static", Mode.STATIC, arguments)
 
 
+def _status(arguments: Sequence[str]) -> int:
+    from mic.status import main as status
+
+    return status(arguments)
+
+
 def _demo(arguments: Sequence[str]) -> int:
     from mic.demo import main as demo
 
@@ -87,6 +94,7 @@ def _keyfiles(arguments: Sequence[str]) -> int:
 _COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "controller": _controller,
     "static": _static,
+    "status": _status,
     "demo": _demo,
     "show": _show,
     "keyfiles": _keyfiles,

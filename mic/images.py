@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from mic.bases import Bases
 from mic.image.base import Kind
@@ -24,6 +24,9 @@ class Images:
 
     def __len__(self) -> int:
         return len(self._store)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._store)
 
     def kinds(self) -> Counter[Kind]:
         """How many are published of each kind."""

@@ -32,6 +32,7 @@ from mic.counts import Durations
 from mic.image.base import Kind
 from mic.kube.counts import Backlog, KubeCounts
 from mic.lag import LoopLag
+from mic.web.downloads import State
 from mic.web.served import NONE, Served
 
 Number = Callable[[], int]
@@ -116,17 +117,17 @@ class Metrics:
 
         self._add(read)
 
-    def add_downloads(self, ended: Mapping[str, int], *, under_way: Number) -> None:
+    def add_downloads(self, ended: Mapping[State, int], *, under_way: Number) -> None:
         """Downloads: a client's reading of an image, in however many requests."""
 
         def read() -> Iterator[Metric]:
             yield _gauge("mic_downloads", "Downloads under way now", under_way())
             yield _counter(
                 "mic_downloads_ended",
-                "Downloads that are over, by whether the client read every byte (whole) or went "
-                "quiet before",
+                "Downloads that are over: every byte was read (complete), the last body did not "
+                "come to its end (broken_off), or nothing more was asked for (quiet)",
                 ("outcome",),
-                {(outcome,): count for outcome, count in ended.items()},
+                {(state.name.lower(),): count for state, count in ended.items()},
             )
 
         self._add(read)

@@ -19,6 +19,7 @@ from mic.ignition import Agent
 from mic.image.base import Kind
 from mic.image.store import Content, ImageVersion
 from mic.images import Images
+from mic.kube.events import ObjectReference
 from mic.kube.images import GeneratedImage, ImageRequest
 
 _NAME_BYTES = 20
@@ -27,6 +28,9 @@ _KINDS = {"iso": Kind.ISO, "initrd": Kind.INITRAMFS}
 
 class PublishedImages:
     """The `mic.kube.images.ImageProvider` over mic's builder and store.
+
+    Initramfs images and kernels are published under ``http_publish_url``, if there is one: what
+    boots from the network trusts no private authority.
 
     An image's name is a random UUID (122 bits): whoever knows it may read the image. Equal content
     for the same object keeps its name; other content gets another one, beside the old.
@@ -39,6 +43,7 @@ class PublishedImages:
         self,
         *,
         publish_url: str,
+        http_publish_url: str = "",
         rootfs_url: str,
         host_architecture: str,
         url_key: bytes,
@@ -47,6 +52,7 @@ class PublishedImages:
         builder: Builder,
     ) -> None:
         self._publish_url = publish_url
+        self._boot_url = http_publish_url or publish_url
         self._rootfs_url = rootfs_url
         self._host = host_architecture
         self._url_key = url_key
@@ -54,6 +60,7 @@ class PublishedImages:
         self._bases = bases
         self._builder = builder
         self._names: dict[tuple[str, str], dict[str, Content]] = {}
+        self._subjects: dict[str, ObjectReference] = {}
         self._agent: Agent | str = ""
         self._changed: list[Callable[[], None]] = []
         bases.changed.append(self._tell)
@@ -99,7 +106,7 @@ class PublishedImages:
             if self._rootfs_url:
                 parameters = f"coreos.live.rootfs_url={self._rootfs(request)}"
         return GeneratedImage(
-            image_url=self._url(self._publish(request, content)),
+            image_url=self._url(self._publish(request, content), kind),
             kernel_url=kernel_url,
             extra_kernel_params=parameters,
         )
@@ -107,17 +114,24 @@ class PublishedImages:
     def discard(self, namespace: str, name: str, *, keep: Collection[str] = ()) -> None:
         """Serve the object's images no more, but for those at the URLs ``keep``."""
         names = self._names.get((namespace, name), {})
-        for each in list(names):
-            if self._url(each) not in keep:
+        for each, content in list(names.items()):
+            if self._url(each, content.kind) not in keep:
                 self._images.discard(each)
-                del names[each]
+                label = names.pop(each).label
+                if all(content.label != label for content in names.values()):
+                    self._subjects.pop(label, None)
         if not names:
             self._names.pop((namespace, name), None)
 
+    def subject(self, label: str) -> ObjectReference | None:
+        """The object that an image of this label belongs to; a kernel belongs to none."""
+        return self._subjects.get(label)
+
     def serves(self, url: str) -> bool:
         """Whether ``url`` is one of ours and is served."""
-        base, _, name = url.rpartition("/")
-        return base == self._publish_url and self._images.entry(name) is not None
+        name = url.rpartition("/")[2]
+        entry = self._images.entry(name)
+        return entry is not None and url == self._url(name, entry.content.kind)
 
     def missing(self) -> list[str]:
         """Why no image can be made for hosts like this one, in words."""
@@ -143,6 +157,9 @@ class PublishedImages:
             callback()
 
     def _publish(self, request: ImageRequest, content: Content) -> str:
+        self._subjects[content.label] = ObjectReference(
+            namespace=request.namespace, name=request.name, uid=request.uid
+        )
         names = self._names.setdefault((request.namespace, request.name), {})
         name = f"{self._secret_name(request, content, names)}.{content.kind.value}"
         self._images.publish(name, content)
@@ -161,8 +178,9 @@ class PublishedImages:
                 return name.rpartition(".")[0]
         return str(uuid.uuid4())
 
-    def _url(self, name: str) -> str:
-        return f"{self._publish_url}/{name}"
+    def _url(self, name: str, kind: Kind) -> str:
+        base = self._publish_url if kind is Kind.ISO else self._boot_url
+        return f"{base}/{name}"
 
     async def _kernel(self, request: ImageRequest) -> str:
         """The URL of the kernel that goes with an initramfs, or nothing where none is known.
@@ -188,7 +206,7 @@ class PublishedImages:
         # A kernel is no secret: its name is the same for all hosts, as the Go implementation's.
         name = "-".join(filter(None, ["kernel", *parts]))
         self._images.publish(name, content)
-        return self._url(name)
+        return self._url(name, Kind.KERNEL)
 
     def _rootfs(self, request: ImageRequest) -> str:
         """The rootfs URL with stream and foreign architecture put before its extension."""

@@ -7,6 +7,8 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Iterator
+from dataclasses import asdict
 from types import FrameType
 from typing import Any, Protocol
 
@@ -17,21 +19,33 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mic import __version__
+from mic.admin import AdminEndpoint
 from mic.bases import Bases
 from mic.build import Builder
-from mic.config import METRICS_ADDRESS, Mode, Settings
+from mic.config import (
+    HTTP_ADDRESS,
+    IMAGES_ADDRESS,
+    METRICS_ADDRESS,
+    Endpoint,
+    Mode,
+    Settings,
+    Tcp,
+)
 from mic.errors import ConfigError
+from mic.fetches import fetches
 from mic.images import Images
 from mic.lag import LoopLag
 from mic.metrics import Metrics
 from mic.nmstate.conversion import Conversion
 from mic.static import StaticHosts
-from mic.systemd import Systemd
+from mic.systemd import HTTP_SOCKET_NAME, Systemd
 from mic.threads import Threads
+from mic.web.certificate import CurrentCertificate
 from mic.web.channel import Limits
 from mic.web.downloads import Downloads
 from mic.web.health import HealthSite
-from mic.web.listen import adopt, listen, with_tls
+from mic.web.listen import adopt, listen
 from mic.web.site import ImageSite
 
 LOOK_AGAIN = 2.0
@@ -72,7 +86,7 @@ class Mic(Service):
     Listens at once, so that a taken port is an error at start, but takes connections only when
     the hosts' `start` is over: until then they wait in the backlog, for a BMC that gets a 404
     gives up. Where that cannot be waited for, names not known yet are 503 until all are. Raises
-    `ConfigError` when the source of hosts cannot be used.
+    `ConfigError` when the source of hosts or the certificate cannot be used.
     """
 
     _log = Logger()
@@ -87,6 +101,13 @@ class Mic(Service):
         self._settings = settings
         self._reactor = reactor
         self._systemd = systemd or Systemd({}, 0)
+        if self._systemd.http_sockets and settings.http_bind is None:
+            raise ConfigError(
+                [
+                    f"systemd passes a socket named {HTTP_SOCKET_NAME}: give {HTTP_ADDRESS} as "
+                    "well, though the socket's address counts"
+                ]
+            )
         self.threads = Threads(reactor)
         # A medium that hangs takes all the threads that read from it, but no others.
         self.readers = Threads(reactor, size=8, name="mic-readers")
@@ -104,21 +125,30 @@ class Mic(Service):
             settled=self.hosts.settled,
             limits=limits,
         )
+        self.certificate = (
+            CurrentCertificate(settings.tls, self.threads, time.time) if settings.tls else None
+        )
         self._measure()
         self.health = HealthSite(
             defects=self.hosts.defects,
             missing=self.hosts.missing,
-            problems=self.hosts.problems,
+            problems=self._problems,
             metrics=self.metrics.page,
         )
+        self._admin = AdminEndpoint(reactor, self.describe)
+        self._started = 0.0
         self._ports: list[IListeningPort] = []
+        self._http_ports: list[IListeningPort] = []
         self._pulse = LoopingCall(self._systemd.alive)
         self._pulse.clock = reactor
         self._health_port: IListeningPort | None = None
         self._loops = [
             (LoopingCall(self._look), LOOK_AGAIN),
-            (LoopingCall(self.downloads.sweep), _SWEEP),
+            (LoopingCall(self._sweep), _SWEEP),
         ]
+        if self.certificate is not None:
+            # By itself: media that hang do not keep a certificate from being exchanged.
+            self._loops.append((LoopingCall(self.certificate.look), LOOK_AGAIN))
         self._old_hangup: Any = None
         self._announced = False
         self.ready: Deferred[None] = Deferred()
@@ -132,6 +162,7 @@ class Mic(Service):
             return StaticHosts(
                 directory=settings.nmstate_dir,
                 publish_url=settings.publish_url,
+                http_publish_url=settings.http_publish_url,
                 images=self.images,
                 bases=self.bases,
                 builder=builder,
@@ -143,6 +174,7 @@ class Mic(Service):
 
         published = PublishedImages(
             publish_url=settings.publish_url,
+            http_publish_url=settings.http_publish_url,
             rootfs_url=settings.rootfs_url,
             host_architecture=settings.host_architecture,
             url_key=settings.url_key,
@@ -158,6 +190,7 @@ class Mic(Service):
             reactor=self._reactor,
         )
         self.metrics.add_cluster(hosts.counts, hosts.backlog)
+        self.downloads.listeners.append(hosts.downloaded)
         return hosts
 
     def _measure(self) -> None:
@@ -170,13 +203,14 @@ class Mic(Service):
         )
         self.metrics.add_downloads(self.downloads.ended, under_way=lambda: len(self.downloads))
         self.metrics.add_health(
-            defects=self.hosts.defects, missing=self.hosts.missing, problems=self.hosts.problems
+            defects=self.hosts.defects, missing=self.hosts.missing, problems=self._problems
         )
         self.metrics.add_loop(self._lag)
 
     def startService(self) -> None:
         """Listen and start; raises `SystemExit` with the reason when that cannot be."""
         super().startService()
+        self._started = time.time()
         _raise_descriptor_limit()
         problems: list[Failure] = []
         Deferred.fromCoroutine(self._listen()).addErrback(problems.append)
@@ -184,6 +218,7 @@ class Mic(Service):
             if isinstance(failure.value, ConfigError):
                 raise SystemExit(reason(failure.value))
             failure.raiseException()
+        self._admin.start()
         self._systemd.status("reading base images and hosts")
         if self._systemd.watchdog:
             # From the reactor's loop: when that hangs, systemd ends and restarts us.
@@ -204,18 +239,29 @@ class Mic(Service):
                 loop.stop()
         return Deferred.fromCoroutine(self._stop())
 
+    def _problems(self) -> list[str]:
+        """What is wrong without keeping images from being served."""
+        certificate = self.certificate.problems() if self.certificate is not None else []
+        return [*certificate, *self.hosts.problems()]
+
     @property
     def address(self) -> Any:
         """Where it listens, or the first of several places."""
         return self._ports[0].getHost() if self._ports else None
 
     async def _listen(self) -> None:
-        factory = with_tls(self.site, self._settings.tls, self._reactor)
-        if self._systemd.sockets:
-            self._ports = [adopt(self._reactor, fd, factory) for fd in self._systemd.sockets]
-        else:
-            self._ports = [await listen(self._reactor, self._settings.bind, factory)]
-        for port in self._ports:
+        settings = self._settings
+        factory = self.site
+        if self.certificate is not None:
+            factory = self.certificate.factory(self.site, self._reactor)
+        self._ports = await self._serve(
+            factory, self._systemd.sockets, settings.bind, IMAGES_ADDRESS
+        )
+        if settings.http_bind is not None:
+            self._http_ports = await self._serve(
+                self.site, self._systemd.http_sockets, settings.http_bind, HTTP_ADDRESS
+            )
+        for port in (*self._ports, *self._http_ports):
             port.stopReading()  # type: ignore[attr-defined]
         if self._settings.metrics is not None:
             self._health_port = await listen(
@@ -226,6 +272,14 @@ class Mic(Service):
                 "health and metrics on {address}", address=_shown(self._health_port.getHost())
             )
 
+    async def _serve(
+        self, factory: Any, sockets: tuple[int, ...], bind: Tcp | Endpoint, flag: str
+    ) -> list[IListeningPort]:
+        """Listen on systemd's sockets, or for lack of them on an address."""
+        if sockets:
+            return [adopt(self._reactor, fd, factory) for fd in sockets]
+        return [await listen(self._reactor, bind, factory, flag)]
+
     async def _start(self) -> None:
         await self.bases.load_all()
         await self.hosts.start()
@@ -235,7 +289,7 @@ class Mic(Service):
         # and with ten thousand images for 85.
         gc.collect()
         gc.freeze()
-        for port in self._ports:
+        for port in (*self._ports, *self._http_ports):
             port.startReading()  # type: ignore[attr-defined]
         self._log.info(
             "serving {count} images on {address}, published as {url}",
@@ -243,6 +297,12 @@ class Mic(Service):
             address=_shown(self.address),
             url=self._settings.publish_url,
         )
+        if self._http_ports:
+            self._log.info(
+                "serving them over plain HTTP too, on {address}, published as {http_url}",
+                address=_shown(self._http_ports[0].getHost()),
+                http_url=self._settings.http_publish_url or "nothing",
+            )
         self._announce()
         self.ready.callback(None)
         for loop, period in self._loops:
@@ -272,6 +332,34 @@ class Mic(Service):
         else:
             self._systemd.status(self._status())
 
+    def _sweep(self) -> None:
+        self.downloads.sweep()
+        self.downloads.keep({entry.content.label for entry in self.images})
+
+    def describe(self) -> Iterator[dict[str, Any]]:
+        """What there is to know of this process, for `mic.status`: first of the process itself,
+        then of each image. Times are seconds since the epoch.
+
+        Images go by their labels: nothing here is the right to read one.
+        """
+        yield {
+            "version": __version__,
+            "pid": os.getpid(),
+            "mode": self._settings.mode.value,
+            "started": self._started,
+            "now": time.time(),
+            "addresses": [_shown(port.getHost()) for port in self._ports],
+            "http_addresses": [_shown(port.getHost()) for port in self._http_ports],
+            "url": self._settings.publish_url,
+            "serving": self.ready.called,
+            "missing": list(self.hosts.missing()),
+            "defects": list(self.hosts.defects()),
+            "problems": self._problems(),
+            "bodies": {"open": self.downloads.open, "limit": self.downloads.limit},
+            "bases": [asdict(base) for base in self.bases.states()],
+        }
+        yield from map(asdict, fetches(self.images, self.downloads))
+
     def _status(self) -> str:
         status = f"serving {len(self.images)} images on {_shown(self.address)}"
         problems = [*self.hosts.defects(), *self.hosts.missing()]
@@ -287,13 +375,16 @@ class Mic(Service):
     async def _reload(self) -> None:
         if self._announced:
             self._systemd.reloading()
+        if self.certificate is not None:
+            await self.certificate.look(at_once=True)
         await self._look()
         if self._announced and self.running:
             self._systemd.ready(self._status())
 
     async def _stop(self) -> None:
+        await self._admin.stop()
         await self.hosts.stop()
-        for port in (*self._ports, self._health_port):
+        for port in (*self._ports, *self._http_ports, self._health_port):
             if port is not None:
                 await maybeDeferred(port.stopListening)
         for channel in list(self.site.channels):

@@ -315,4 +315,5 @@ def test_our_manifests_grant_what_is_used_and_nothing_else(kube: KubeServer) -> 
     for verb in verbs:
         status = "preprovisioningimages.metal3.io/status"
         assert kube.account_may(verb, status) == (verb == "update")
+    assert [verb for verb in verbs if kube.account_may(verb, "events")] == ["create"]
     assert not kube.account_may("list", "configmaps")

@@ -165,19 +165,24 @@ class Container:
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
 
+    def execute(self, *command: str, user: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command in it, as its own user or another."""
+        options = [f"--user={user}"] if user else []
+        return subprocess.run(
+            [*self._engine._podman, "exec", *options, self._id, *command],
+            capture_output=True,
+            text=True,
+            timeout=_MINUTE,
+            check=False,
+        )
+
     def healthy(self) -> bool:
         """What the image's HEALTHCHECK says, of one try."""
         command = json.loads(
             self._engine.podman("inspect", "--format={{json .Config.Healthcheck.Test}}", self._id)
         )
         assert command[0] == "CMD"
-        done = subprocess.run(
-            [*self._engine._podman, "exec", self._id, *command[1:]],
-            capture_output=True,
-            timeout=_MINUTE,
-            check=False,
-        )
-        return done.returncode == 0
+        return self.execute(*command[1:]).returncode == 0
 
     def stop(self) -> int:
         """SIGTERM, ten seconds, its exit status."""
@@ -293,6 +298,22 @@ def test_it_neither_warns_nor_shows_a_secret(container: Container) -> None:
 
 def test_its_health_can_be_asked(container: Container) -> None:
     assert container.healthy()
+
+
+def test_its_status_can_be_asked_inside(container: Container) -> None:
+    container.get("/worker-0.initramfs")
+    for user in ("", "0:0"):
+        done = container.execute("mic", "status", "-json", user=user)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        states = {
+            image["label"]: [reader["state"] for reader in image["readers"]]
+            for image in told["images"]
+        }
+        assert states == {"worker-0.iso": [], "worker-0.initramfs": ["complete"]}
+    done = container.execute("mic", "status", user="4711:4711")
+    assert done.returncode == 1
+    assert "run mic status as that user or as root" in done.stderr
 
 
 def test_health_without_a_server_is_none(engine: Engine, image: str) -> None:

@@ -26,6 +26,7 @@ from mic.kube.api import Conflict, Forbidden, NotFound, TooManyRequests, Unavail
 from mic.kube.counts import Backlog, KubeCounts
 from mic.lag import PERIOD, LoopLag
 from mic.metrics import Metrics
+from mic.web.downloads import State
 from mic.web.served import Served
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
@@ -41,7 +42,7 @@ class Service:
         self.counts = KubeCounts()
         self.clock = Clock()
         self.lag = LoopLag(self.clock, self.clock.seconds)
-        self.ended = Counter(whole=0, quiet=0)
+        self.ended = Counter(dict.fromkeys((State.COMPLETE, State.BROKEN_OFF), 0))
         self.kinds = Counter(dict.fromkeys(Kind, 0))
         self.missing: list[str] = []
         self.metrics = Metrics(Mode.CONTROLLER)
@@ -80,13 +81,13 @@ def test_what_was_counted_is_on_the_page(service: Service) -> None:
     answers.statuses[206] += 2
     answers.bytes += 4096
     service.served.broken_off["stalled"] += 1
-    service.ended["whole"] += 1
+    service.ended[State.COMPLETE] += 1
     service.kinds[Kind.ISO] = 9
     page = service.page
     assert page.value("mic_http_requests_total", kind="initramfs", status="206") == 2
     assert page.value("mic_http_body_bytes_total", kind="initramfs") == 4096
     assert page.value("mic_http_connections_broken_off_total", reason="stalled") == 1
-    assert page.value("mic_downloads_ended_total", outcome="whole") == 1
+    assert page.value("mic_downloads_ended_total", outcome="complete") == 1
     assert page.value("mic_images", kind="iso") == 9
     assert page.value("mic_http_connections") == 3
     assert page.value("mic_http_open_bodies") == 2
@@ -230,9 +231,9 @@ def test_the_lag_is_by_how_much_a_call_comes_too_late() -> None:
 
 def test_two_services_in_one_process_do_not_share_numbers() -> None:
     one, other = Service(), Service()
-    one.ended["whole"] += 1
-    assert one.page.value("mic_downloads_ended_total", outcome="whole") == 1
-    assert other.page.value("mic_downloads_ended_total", outcome="whole") == 0
+    one.ended[State.COMPLETE] += 1
+    assert one.page.value("mic_downloads_ended_total", outcome="complete") == 1
+    assert other.page.value("mic_downloads_ended_total", outcome="complete") == 0
 
 
 def test_openmetrics_is_for_those_who_ask_for_it(service: Service) -> None:
