@@ -20,6 +20,7 @@ setup(
         "treq>=24.9.1",
         "pyyaml>=6.0.1",
         "kubernetes>=37.0.0",
+        "prometheus-client>=0.20.0",
     ],
     extras_require={
         "test": [

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from mic.kube.controller import Controller
+from mic.kube.counts import Backlog, KubeCounts
 from mic.kube.election import Election
 from mic.kube.events import Event, EventRecorder
 from mic.kube.threads import ThreadedKubernetes, load_configuration, own_namespace
@@ -37,7 +38,8 @@ class ClusterHosts:
         reactor: Any,
     ) -> None:
         self._images = images
-        self._api = ThreadedKubernetes(load_configuration(kubeconfig), reactor)
+        self.counts = KubeCounts()
+        self._api = ThreadedKubernetes(load_configuration(kubeconfig), reactor, counts=self.counts)
         self._was_ready = False
         self._election: Election | None = None
         self._controller = Controller(
@@ -48,6 +50,7 @@ class ClusterHosts:
             now=_now,
             random=Random(),  # noqa: S311 - spreads load, guards nothing
             leads=self._leads,
+            counts=self.counts,
         )
         self._events = EventRecorder(
             api=self._api,
@@ -94,6 +97,10 @@ class ClusterHosts:
                 # A successor may begin at once, unless a write of ours may still arrive.
                 await self._election.stopService(release=not self._controller.cut_short)
             await self._api.stopService()
+
+    def backlog(self) -> Backlog:
+        """What the controller has before it."""
+        return self._controller.backlog()
 
     def downloaded(self, progress: Progress) -> None:
         """Have an event tell, on the image's object, what became of a download."""

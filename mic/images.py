@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from mic.bases import Bases
+from mic.image.base import Kind
 from mic.image.store import Content, Entry, Image, Store
 
 
@@ -25,6 +27,12 @@ class Images:
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._store)
+
+    def kinds(self) -> Counter[Kind]:
+        """How many are published of each kind."""
+        kinds = Counter(dict.fromkeys(Kind, 0))
+        kinds.update(entry.content.kind for entry in self._store)
+        return kinds
 
     def entry(self, name: str) -> Entry | None:
         """What is published under a name."""

@@ -81,6 +81,10 @@ class PublishedImages:
 
     async def build(self, request: ImageRequest) -> GeneratedImage:
         """Build and publish; see `mic.kube.images.ImageProvider.build`."""
+        with self._builder.builds.one():
+            return await self._build(request)
+
+    async def _build(self, request: ImageRequest) -> GeneratedImage:
         kind = _KINDS[request.format]
         agent = await self._builder.agent()
         archive = await self._builder.archive(agent, request.hostname, request.nmstate)

@@ -35,6 +35,8 @@ from mic.config import (
 from mic.errors import ConfigError
 from mic.fetches import fetches
 from mic.images import Images
+from mic.lag import LoopLag
+from mic.metrics import Metrics
 from mic.nmstate.conversion import Conversion
 from mic.static import StaticHosts
 from mic.systemd import HTTP_SOCKET_NAME, Systemd
@@ -112,6 +114,8 @@ class Mic(Service):
         self.bases = Bases(settings.bases, settings.host_architecture, self.threads)
         self.images = Images(self.bases, time.time)
         self.downloads = Downloads(reactor.seconds, settings.max_downloads)
+        self.metrics = Metrics(settings.mode)
+        self._lag = LoopLag(reactor)
         self.hosts = self._hosts()
         self.site = ImageSite(
             self.images,
@@ -124,10 +128,12 @@ class Mic(Service):
         self.certificate = (
             CurrentCertificate(settings.tls, self.threads, time.time) if settings.tls else None
         )
+        self._measure()
         self.health = HealthSite(
             defects=self.hosts.defects,
             missing=self.hosts.missing,
             problems=self._problems,
+            metrics=self.metrics.page,
         )
         self._admin = AdminEndpoint(reactor, self.describe)
         self._started = 0.0
@@ -151,6 +157,7 @@ class Mic(Service):
         settings = self._settings
         conversion = Conversion(settings.nmstate_backend, self._reactor, self.threads)
         builder = Builder(settings.agent, conversion.keyfiles, self.threads)
+        self.metrics.add_images(self.images.kinds, builder.builds, bases=self.bases.problems)
         if settings.mode is Mode.STATIC:
             return StaticHosts(
                 directory=settings.nmstate_dir,
@@ -182,8 +189,23 @@ class Mic(Service):
             images=published,
             reactor=self._reactor,
         )
+        self.metrics.add_cluster(hosts.counts, hosts.backlog)
         self.downloads.listeners.append(hosts.downloaded)
         return hosts
+
+    def _measure(self) -> None:
+        """Have numbers on the metrics page of all that both modes have."""
+        self.metrics.add_http(
+            self.site.served,
+            connections=lambda: len(self.site.channels),
+            open_bodies=lambda: self.downloads.open,
+            most_bodies=self.downloads.limit,
+        )
+        self.metrics.add_downloads(self.downloads.ended, under_way=lambda: len(self.downloads))
+        self.metrics.add_health(
+            defects=self.hosts.defects, missing=self.hosts.missing, problems=self._problems
+        )
+        self.metrics.add_loop(self._lag)
 
     def startService(self) -> None:
         """Listen and start; raises `SystemExit` with the reason when that cannot be."""
@@ -211,6 +233,7 @@ class Mic(Service):
         super().stopService()
         self._systemd.stopping()
         signal.signal(signal.SIGHUP, self._old_hangup or signal.SIG_DFL)
+        self._lag.stop()
         for loop in (self._pulse, *(loop for loop, _ in self._loops)):
             if loop.running:
                 loop.stop()
@@ -243,6 +266,10 @@ class Mic(Service):
         if self._settings.metrics is not None:
             self._health_port = await listen(
                 self._reactor, self._settings.metrics, self.health, METRICS_ADDRESS
+            )
+            self._lag.start()
+            self._log.info(
+                "health and metrics on {address}", address=_shown(self._health_port.getHost())
             )
 
     async def _serve(

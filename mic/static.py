@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from mic.bases import Bases
 from mic.build import Builder
-from mic.errors import BaseUnavailable, MicError, NotReady
+from mic.errors import BaseUnavailable, BuildInvalid, MicError, NotReady
 from mic.files import NotRegular, read_regular
 from mic.ignition import Agent
 from mic.image.base import Kind
@@ -141,37 +141,47 @@ class StaticHosts:
     async def _build(self, name: str, file: HostFile, agent: Agent) -> None:
         """Build and publish one host; whatever goes wrong concerns this host alone."""
         try:
-            await self._try_to_build(name, file, agent)
+            with self._builder.builds.one():
+                await self._try_to_build(name, file, agent)
+        except MicError:
+            pass  # Complained of already.
         except Exception:
             self._log.failure("{path}: cannot be built", path=file.path, host=name)
 
     async def _try_to_build(self, name: str, file: HostFile, agent: Agent) -> None:
+        """Publish what can be; raises the first `MicError` of those complained of."""
         if file.problem:
             self._complain(name, f"{file.path}: {file.problem}{self._kept(name)}")
-            return
+            raise BuildInvalid(file.problem)
         try:
             archive = await self._builder.archive(agent, name, file.content)
         except MicError as error:
             if isinstance(error, NotReady):
                 self._again.add(name)
             self._complain(name, f"{file.path}: {error}{self._kept(name)}")
-            return
+            raise
+        errors: list[MicError] = []
         complaints = [file.note] if file.note else []
         for kind in (Kind.ISO, Kind.INITRAMFS):
             content = Content(label=f"{name}.{kind.value}", kind=kind, archive=archive)
             if not self._bases.has(kind):
-                complaints.append(f"no {kind.value}: there is no base image for it")
+                errors.append(BaseUnavailable(f"no {kind.value}: there is no base image for it"))
+                complaints.append(str(errors[-1]))
                 continue
             try:
                 await self._images.etag(content)
             except (BaseUnavailable, NotReady) as error:
                 # Published all the same: it is served as soon as the base is there.
+                errors.append(error)
                 complaints.append(str(error))
             except MicError as error:
+                errors.append(error)
                 complaints.append(f"{error}{self._kept(name)}")
                 continue
             self._publish(name, content)
         self._complain(name, f"{file.path}: {'; '.join(complaints)}" if complaints else "")
+        if errors:
+            raise errors[0]
 
     def _publish(self, name: str, content: Content) -> None:
         file_name = f"{name}.{content.kind.value}"

@@ -32,6 +32,7 @@ from mic.kube.api import (
     Unavailable,
     right,
 )
+from mic.kube.counts import Backlog, KubeCounts
 from mic.kube.decide import (
     ERROR,
     FORMATS,
@@ -124,6 +125,7 @@ class Controller(Service):
         random: Random,
         workers: int = WORKERS,
         leads: Callable[[], bool] = lambda: True,
+        counts: KubeCounts | None = None,
     ) -> None:
         self._log = Logger(namespace=__name__)
         self._api = api
@@ -134,6 +136,7 @@ class Controller(Service):
         self._random = random
         self._worker_count = workers
         self._leads = leads
+        self._counts = counts or KubeCounts()
         self._workers: list[Deferred[None]] = []
         self._reset()
         images.on_change(self._base_images_changed)
@@ -178,6 +181,7 @@ class Controller(Service):
             listed=self._listed,
             clock=self._clock,
             random=self._random,
+            restarts=self._counts.restarts,
         )
 
     # --- the service ----------------------------------------------------------------------------
@@ -264,6 +268,20 @@ class Controller(Service):
             return Readiness(problems=(*missing, *problems))
         return Readiness(missing=(*missing, *self._refused.values()), problems=tuple(problems))
 
+    def backlog(self) -> Backlog:
+        """What waits to be done now, and how much there is of everything."""
+        informers = self._informers()
+        objects = dict.fromkeys((each.resource.plural for each in informers), 0)
+        for each in informers:
+            objects[each.resource.plural] += len(each)
+        return Backlog(
+            queued=len(self._queue),
+            delayed=self._queue.delayed,
+            objects=objects,
+            leads=self._leads(),
+            watches_failing=sum(bool(each.problems) or not each.synced for each in informers),
+        )
+
     def _informers(self) -> tuple[Informer[PreprovisioningImage] | Informer[NetworkSecret], ...]:
         return (self._images, self._secrets, self._handed_over)
 
@@ -347,7 +365,8 @@ class Controller(Service):
         while True:
             key = await self._queue.get()
             try:
-                again = await (self._pass(key) if self._leads() else self._follow(key))
+                with self._counts.one_pass(_NotLeading):
+                    again = await (self._pass(key) if self._leads() else self._follow(key))
             except CancelledError:
                 raise
             except _NotLeading:

@@ -44,6 +44,11 @@ class WorkQueue(Generic[K]):
         return len(self._queued) + len(self._dirty)
 
     @property
+    def delayed(self) -> int:
+        """How many keys come later."""
+        return len(self._later)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing waits, nothing is worked on and nothing is due later."""
         return not (self._queued or self._processing or self._dirty or self._later)

@@ -55,6 +55,7 @@ from mic.kube.api import (
     WatchEvent,
     right,
 )
+from mic.kube.counts import KubeCounts
 from mic.threads import Threads
 
 # The client's own annotations are generated, and wrong where its options are concerned.
@@ -186,12 +187,15 @@ class _Request:
     subresource: str = ""
 
     def __str__(self) -> str:
-        plural = self.resource.plural
-        if self.subresource:
-            plural = f"{plural}/{self.subresource}"
         if self.name:
-            return f"{self.verb} {plural} {self.namespace}/{self.name}"
-        return f"{self.verb} {plural} in {self.namespace or 'all namespaces'}"
+            return f"{self.verb} {self.plural} {self.namespace}/{self.name}"
+        return f"{self.verb} {self.plural} in {self.namespace or 'all namespaces'}"
+
+    @property
+    def plural(self) -> str:
+        """The resource as RBAC rules name it, for example ``secrets``, with its subresource."""
+        plural = self.resource.plural
+        return f"{plural}/{self.subresource}" if self.subresource else plural
 
     @property
     def right(self) -> str:
@@ -214,11 +218,13 @@ class ThreadedKubernetes(Service):
         *,
         threads: int = 9,
         random: Random | None = None,
+        counts: KubeCounts | None = None,
     ) -> None:
         self._configuration = configuration
         self._reactor = reactor
         self._random = random or Random()  # noqa: S311 - spreads load, guards nothing
         self._size = threads
+        self._counts = counts or KubeCounts()
         self._threads: Threads | None = None
         self._api: Any = None
 
@@ -333,7 +339,8 @@ class ThreadedKubernetes(Service):
                 finished.callback(result)
 
         threads.run(run).addBoth(ended)
-        await finished
+        with self._counts.one_request(asked.verb, asked.plural):
+            await finished
 
     async def _replace(self, resource: Resource, body: Json, subresource: str) -> Json:
         metadata = body["metadata"]
@@ -368,7 +375,8 @@ class ThreadedKubernetes(Service):
                 # Never chained: the client's error carries the answer's body.
                 raise _translated(error, asked) from None
 
-        return await threads.run(run)
+        with self._counts.one_request(asked.verb, asked.plural):
+            return await threads.run(run)
 
 
 class _Stream:

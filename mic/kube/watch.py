@@ -7,6 +7,7 @@ that answered 500 some 900 times a second.)
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Generic, Protocol, TypeVar
@@ -26,6 +27,7 @@ from mic.kube.api import (
     Unavailable,
     WatchEvent,
 )
+from mic.kube.counts import DEFECT, outcome
 from mic.kube.objects import Key, is_older
 
 FIRST_DELAY = 0.5
@@ -61,7 +63,8 @@ class Informer(Generic[T]):
 
     ``parse`` makes a value of an object, so that no more is kept than is needed; it must not raise.
     ``changed(old, new)`` is called for each change, None standing for absence. ``listed()`` is
-    called after each complete list. All in the reactor's thread.
+    called after each complete list. All in the reactor's thread. ``restarts`` counts, by resource
+    and reason, each time that listing or watching had to be begun again.
     """
 
     def __init__(
@@ -76,10 +79,11 @@ class Informer(Generic[T]):
         listed: Callable[[], None],
         clock: IReactorTime,
         random: Random,
+        restarts: Counter[tuple[str, str]],
     ) -> None:
         self._log = Logger(namespace=__name__)
         self._api = api
-        self._resource = resource
+        self.resource = resource
         self._namespace = namespace
         self._label_selector = label_selector
         self._parse = parse
@@ -87,6 +91,7 @@ class Informer(Generic[T]):
         self._listed = listed
         self._clock = clock
         self._random = random
+        self._restarts = restarts
         self._objects: dict[Key, T] = {}
         self._resource_version = ""
         self._problems: dict[str, str] = {}
@@ -147,7 +152,7 @@ class Informer(Generic[T]):
     def _ended(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
             self._running = None
-            self._log.failure("The watch of {resource} died", failure, resource=self._resource)
+            self._log.failure("The watch of {resource} died", failure, resource=self.resource)
 
     async def _run(self) -> None:
         failures = 0
@@ -168,22 +173,23 @@ class Informer(Generic[T]):
                             failures = 0
                             self._problems.pop("watch", None)
                     if not self._events and lasted < SHORTEST_WATCH:
-                        raise Unavailable(
-                            f"the watch of {self._resource} ends as soon as it begins"
-                        )
+                        raise Unavailable(f"the watch of {self.resource} ends as soon as it begins")
+                    self._restarts[self.resource.plural, "ended"] += 1
             except CancelledError:
                 raise
             except ApiError as error:
+                self._restarts[self.resource.plural, outcome(error)] += 1
                 failures += 1
                 delay = self._delay(failures, error)
                 self._tell(doing, error, delay)
             except Exception:
+                self._restarts[self.resource.plural, DEFECT] += 1
                 failures += 1
                 delay = self._delay(failures, None)
                 self._log.failure(
                     "Defect in the {verb} of {resource}; again in {delay:.1f} s",
                     verb=doing,
-                    resource=self._resource,
+                    resource=self.resource,
                     delay=delay,
                 )
             await deferLater(self._clock, delay)
@@ -196,7 +202,7 @@ class Informer(Generic[T]):
 
     def _tell(self, doing: str, error: ApiError, delay: float) -> None:
         if isinstance(error, Gone):
-            self._log.info("Listing {resource} anew: {error}", resource=self._resource, error=error)
+            self._log.info("Listing {resource} anew: {error}", resource=self.resource, error=error)
             return
         text = str(error)
         # An outage is one line, not one per attempt.
@@ -204,7 +210,7 @@ class Informer(Generic[T]):
             self._log.warn(
                 "Cannot {verb} {resource}: {error}; trying again, next in {delay:.1f} s",
                 verb=doing,
-                resource=self._resource,
+                resource=self.resource,
                 error=error,
                 delay=delay,
             )
@@ -215,7 +221,7 @@ class Informer(Generic[T]):
         token = ""
         while True:
             page = await self._api.list(
-                self._resource,
+                self.resource,
                 namespace=self._namespace,
                 label_selector=self._label_selector,
                 continue_token=token,
@@ -249,7 +255,7 @@ class Informer(Generic[T]):
         well = self._clock.callLater(SHORTEST_WATCH, self._problems.pop, "watch", None)
         try:
             await self._api.watch(
-                self._resource,
+                self.resource,
                 namespace=self._namespace,
                 label_selector=self._label_selector,
                 resource_version=self._resource_version,

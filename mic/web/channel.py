@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from mic.tls import openssl_reason
 from mic.web.fastlane import FastLane
+from mic.web.served import NONE, Served
 
 _NOT_SENT = 256 * 1024
 """Bytes the kernel takes ahead of what it can send. Without the limit it buffers megabytes per
@@ -55,6 +56,7 @@ class ChannelSet(Protocol):
     """Where connections are counted, what is allowed to them, who answers plain requests."""
 
     fast_lane: FastLane
+    served: Served
     channels: set[ImageChannel]
     limits: Limits
 
@@ -205,6 +207,7 @@ class ImageChannel(HTTPChannel):
         """Answer a request that is still arriving, and close."""
         if not self._refused:
             self._refused = True
+            self.site.served.answers[NONE].count(int(status[:3]))
             head = b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
             self.transport.write(head % status)
             self.loseConnection()
@@ -213,12 +216,18 @@ class ImageChannel(HTTPChannel):
         """Break off at once; what was not sent is lost."""
         self.transport.abortConnection()
 
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        # Twisted answers by itself what is no HTTP, and tells nobody.
+        self.site.served.answers[NONE].count(400)
+        super()._respondToBadRequestAndDisconnect()
+
     def _expect_request(self) -> None:
         if self._deadline is None:
             self._deadline = self.callLater(self.site.limits.headers, self._late)
 
     def _late(self) -> None:
         self._deadline = None
+        self.site.served.broken_off["slow_request"] += 1
         self.abortConnection()
 
     def _watch(self) -> None:
@@ -238,6 +247,7 @@ class ImageChannel(HTTPChannel):
         if self._still < _LOOKS:
             self._look_later()
         else:
+            self.site.served.broken_off["stalled"] += 1
             self.abortConnection()
 
     def _taken(self) -> int:

@@ -8,6 +8,7 @@ answers the question whether a BMC ever fetched it.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -184,7 +185,8 @@ class Downloads:
 
     ``clock`` gives seconds; call `sweep` and `keep` every few of them. ``limit`` is how many
     bodies may be open at a time, 0 for any number; keeping to it is the business of whoever opens
-    them. ``listeners`` are told whenever a download's state changes.
+    them. ``listeners`` are told whenever a download's state changes; ``ended`` counts those that
+    are over by what became of them.
 
     Memory: for each image the last 4 clients, with 64 spans of bytes each when they are not
     reading; of images that are gone, the last 256.
@@ -196,9 +198,13 @@ class Downloads:
         self._clock = clock
         self.limit = limit
         self.open = 0
+        self.ended: Counter[State] = Counter(dict.fromkeys(_OVER, 0))
         self._downloads: dict[tuple[str, str, str], Download] = {}
         self._records: dict[str, Record] = {}
         self.listeners: list[Callable[[Progress], None]] = []
+
+    def __len__(self) -> int:
+        return len(self._downloads)
 
     @property
     def full(self) -> bool:
@@ -303,6 +309,7 @@ class Downloads:
             state = State.COMPLETE
         else:
             state = State.BROKEN_OFF if download.cut else State.QUIET
+        self.ended[state] += 1
         self._turn(download, state)
         download.rest()
         record = self._records.get(download.label)

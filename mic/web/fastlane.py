@@ -22,6 +22,7 @@ from mic.web.body import SMALL
 from mic.web.downloads import Downloads
 from mic.web.headers import SERVER, content_range, image_lines
 from mic.web.ranges import resolve
+from mic.web.served import Served
 from mic.web.transport import FileTransport
 
 _LONGEST_HEAD = 2048
@@ -44,9 +45,12 @@ _START = b"HTTP/1.1 206 Partial Content\r\nServer: %s\r\nDate: " % SERVER
 class FastLane:
     """Answers plain requests. ``clock`` gives seconds since the epoch."""
 
-    def __init__(self, images: Images, downloads: Downloads, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, images: Images, downloads: Downloads, served: Served, clock: Callable[[], float]
+    ) -> None:
         self._images = images
         self._downloads = downloads
+        self._answers = served.answers
         self._clock = clock
         self._second = 0
         self._start = b""
@@ -96,6 +100,9 @@ class FastLane:
             content_range(start, stop, size),
             length,
         )
+        answers = self._answers[entry.content.kind]
+        answers.statuses[206] += 1
+        answers.bytes += length
         self._downloads.count(image.label, client, image.etag, size=size, start=start, stop=stop)
         if isinstance(transport, FileTransport):
             transport.write_now(head, body)

@@ -34,6 +34,7 @@ from mic.web.downloads import Downloads
 from mic.web.fastlane import FastLane
 from mic.web.headers import SERVER, content_range, image_fields
 from mic.web.ranges import ByteRange, Unsatisfiable, parse
+from mic.web.served import NONE, Answers, Served
 from mic.web.transport import FileTransport
 
 RETRY_AFTER = 10
@@ -45,11 +46,28 @@ _ROOT_TEXT = b"mic, the machine image customizer. Images have URLs of their own.
 
 
 class ImageRequest(Request):
-    """A request whose own body is thrown away: no method we serve has a use for one."""
+    """A request whose own body is thrown away: no method we serve has a use for one.
+
+    ``began`` is when it was there, whole, in seconds of the reactor; ``kind`` is that of the image
+    it asks for.
+    """
 
     _received = 0
+    began = 0.0
+    kind: str = NONE
 
     channel: ImageChannel
+
+    @property
+    def answers(self) -> Answers:
+        """Where its answer is counted."""
+        return self.channel.site.served.answers[self.kind]
+
+    def write(self, data: bytes) -> None:
+        """Send some of the answer, before the first of it its head."""
+        if not self.startedWriting:
+            self.answers.count(self.code)
+        super().write(data)
 
     def gotLength(self, length: int | None) -> None:
         """The length of the request's body is known, or not (None)."""
@@ -95,6 +113,7 @@ class ImageResource(Resource):
 
     def render(self, request: ImageRequest) -> int:
         """Answer a request: at once where the base is loaded, else when it is."""
+        request.began = self._reactor.seconds()
         request.setHeader(b"Server", SERVER)
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"Allow", b"GET, HEAD")
@@ -109,6 +128,7 @@ class ImageResource(Resource):
             return _plain(request, http.SERVICE_UNAVAILABLE, b"Images are still being built.\n")
         if entry is None:
             return _plain(request, http.NOT_FOUND, b"There is no such image.\n")
+        request.kind = entry.content.kind
         try:
             image = self._images.current(entry)
         except MicError as error:
@@ -230,6 +250,8 @@ class ImageResource(Resource):
                     start=start,
                     stop=stop,
                 )
+                request.answers.bytes += length
+                request.answers.first_byte.add(self._reactor.seconds() - request.began)
                 request.write(data)
                 request.finish()
                 return NOT_DONE_YET
@@ -265,15 +287,25 @@ class ImageResource(Resource):
             image.label, request.channel.client, image.etag, image.size
         )
 
+        answers = request.answers
+        began = self._reactor.seconds()
+        silent = True
+
         def wrote(count: int) -> None:
+            nonlocal silent
+            if silent and count:
+                silent = False
+                answers.first_byte.add(self._reactor.seconds() - request.began)
+            answers.bytes += count
             for start, stop in offsets.advance(count):
                 self._downloads.wrote(download, start, stop)
 
+        def over(*, whole: bool) -> None:
+            answers.bodies.add(self._reactor.seconds() - began)
+            self._downloads.end(download, whole=whole)
+
         body = ImageBody(pieces, length, self._soon, self._readers.run, wrote)
-        request.notifyFinish().addCallbacks(
-            lambda _: self._downloads.end(download, whole=True),
-            lambda _: self._downloads.end(download, whole=False),
-        )
+        request.notifyFinish().addCallbacks(lambda _: over(whole=True), lambda _: over(whole=False))
         request.registerProducer(body, True)
         # The head goes out before what is written to the transport itself.
         request.write(b"")
@@ -295,6 +327,7 @@ class ImageResource(Resource):
             client=request.channel.client,
             error=why.getErrorMessage(),
         )
+        request.channel.site.served.broken_off["source"] += 1
         request.channel.abortConnection()
 
 
@@ -362,6 +395,7 @@ class ImageSite(Site):
     """The site to listen with; ``channels`` are its open connections, with these ``limits``.
 
     ``settled`` says whether all names are known: until then an unknown one may come later.
+    ``served`` counts what it serves.
     """
 
     protocol = ImageChannel  # type: ignore[assignment]
@@ -386,7 +420,8 @@ class ImageSite(Site):
             timeout=self.limits.idle,
             reactor=reactor,
         )
-        self.fast_lane = FastLane(images, downloads, reactor.seconds)
+        self.served = Served()
+        self.fast_lane = FastLane(images, downloads, self.served, reactor.seconds)
         self.channels: set[ImageChannel] = set()
         self._tls_failures: set[tuple[str, str]] = set()
 

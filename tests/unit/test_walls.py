@@ -21,7 +21,9 @@ PURE_ROOMS = ("mic/image/", "mic/ignition/", "mic/nmstate/")
 PURE_MODULES = (
     "mic/web/ranges.py",
     "mic/web/conditions.py",
+    "mic/web/served.py",
     "mic/config.py",
+    "mic/counts.py",
     "mic/errors.py",
     "mic/redact.py",
 )
@@ -105,6 +107,10 @@ def test_the_environment_is_read_where_the_process_starts() -> None:
 
 def test_kubernetes_is_imported_in_one_module_at_most() -> None:
     assert importers_of("kubernetes") <= {"mic/kube/threads.py"}
+
+
+def test_prometheus_is_imported_in_one_module() -> None:
+    assert importers_of("prometheus_client") == {"mic/metrics.py"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -291,3 +291,17 @@ def test_clients_images_and_versions_are_downloads_of_their_own(lines: list[str]
     assert len(lines) == 4
     downloads.close()
     assert len(lines) == 8
+
+
+def test_downloads_are_counted_by_how_they_end() -> None:
+    clock = Clock()
+    downloads = Downloads(clock.seconds)
+    downloads.count("a", "192.0.2.1", "1", size=10, start=0, stop=10)
+    downloads.count("b", "192.0.2.1", "1", size=10, start=0, stop=9)
+    downloads.end(downloads.begin("c", "192.0.2.1", "1", 10), whole=False)
+    assert len(downloads) == 2
+    assert downloads.ended == {State.COMPLETE: 1, State.BROKEN_OFF: 0, State.QUIET: 0}
+    clock.advance(QUIET)
+    downloads.sweep()
+    assert len(downloads) == 0
+    assert downloads.ended == {State.COMPLETE: 1, State.BROKEN_OFF: 1, State.QUIET: 1}

@@ -23,6 +23,7 @@ from mic.images import Images
 from mic.threads import Threads
 from mic.web.downloads import Downloads
 from mic.web.fastlane import FastLane
+from mic.web.served import Served
 
 ISO = live_iso()
 NOW = 1_700_000_000.0
@@ -39,7 +40,8 @@ class Lane:
         self.now = NOW
         self.images = Images(self.bases, lambda: NOW - 5)
         self.downloads = Downloads(lambda: 0.0)
-        self.lane = FastLane(self.images, self.downloads, lambda: self.now)
+        self.served = Served()
+        self.lane = FastLane(self.images, self.downloads, self.served, lambda: self.now)
 
     def ask(self, data: bytes) -> bytes | None:
         transport = StringTransport()

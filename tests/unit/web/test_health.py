@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import pytest_twisted
 import treq
 from treq.testing import RequestTraversalAgent
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.web.resource import Resource
 
 from mic.web.health import HealthSite
 
 
-async def _asked(path: str, **lines: list[str]) -> tuple[int, str]:
+async def _answer(method: str, path: str, **lines: list[str]) -> Any:
     site = HealthSite(
         defects=lambda: lines.get("defects", []),
         missing=lambda: lines.get("missing", []),
         problems=lambda: lines.get("problems", []),
+        metrics=lambda accept: (f"text/plain; for={accept}", b"numbers 1\n"),
     )
     root = site.resource
     assert isinstance(root, Resource)
     client = treq.client.HTTPClient(RequestTraversalAgent(root))
-    response = await client.get(f"http://mic.invalid/{path}")
+    return await client.request(method, f"http://mic.invalid/{path}", headers={"Accept": "this"})
+
+
+async def _asked(path: str, **lines: list[str]) -> tuple[int, str]:
+    response = await _answer("GET", path, **lines)
     return response.code, await treq.text_content(response)
 
 
@@ -48,4 +57,30 @@ async def test_problems_of_single_hosts_do_not_take_readiness_back() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_there_is_nothing_else() -> None:
-    assert (await _asked("metrics"))[0] == 404
+    for path in ("", "metric", "metrics/all", "healthz/", "readyz/x"):
+        assert (await _asked(path))[0] == 404, path
+
+
+@pytest_twisted.ensureDeferred
+async def test_metrics_are_what_the_service_gives_for_the_accept_field() -> None:
+    answer = await _answer("GET", "metrics")
+    assert answer.code == 200
+    assert answer.headers.getRawHeaders("Content-Type") == ["text/plain; for=this"]
+    assert await treq.text_content(answer) == "numbers 1\n"
+
+
+@pytest.mark.parametrize("path", ["healthz", "readyz", "metrics"])
+@pytest_twisted.ensureDeferred
+async def test_head_gets_the_head_alone_and_no_line_in_the_log(path: str) -> None:
+    said: list[LogEvent] = []
+    globalLogPublisher.addObserver(said.append)
+    try:
+        get, head = [await _answer(method, path, missing=["one"]) for method in ("GET", "HEAD")]
+    finally:
+        globalLogPublisher.removeObserver(said.append)
+    content = await treq.content(get)
+    assert head.code == get.code
+    assert head.headers.getRawHeaders("Content-Type") == get.headers.getRawHeaders("Content-Type")
+    assert head.headers.getRawHeaders("Content-Length") == [str(len(content))]
+    assert await treq.content(head) == b""
+    assert not [event for event in said if "HEAD" in str(event.get("log_format"))]

@@ -1,0 +1,304 @@
+"""The metrics page: what the rooms counted, in the words and forms of Prometheus.
+
+The only module that imports ``prometheus_client``. The rooms count in plain numbers of their own;
+they are read here when somebody asks, so counting costs a small range next to nothing. No label
+holds a name, an address or a URL. docs/metrics.md says what each metric is good for.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+import twisted
+from mic import __version__
+from mic.build import Builds
+from mic.config import Mode
+from mic.counts import Durations
+from mic.image.base import Kind
+from mic.kube.counts import Backlog, KubeCounts
+from mic.lag import LoopLag
+from mic.web.downloads import State
+from mic.web.served import NONE, Served
+
+Number = Callable[[], int]
+"""Something to be read when the page is made."""
+
+Lines = Callable[[], Sequence[str]]
+"""As with `Number`: what is wrong, a line each."""
+
+
+class Metrics:
+    """The page of one service. What is to be on it is added part by part, each once."""
+
+    def __init__(self, mode: Mode) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        build = {
+            "version": __version__,
+            "mode": mode.value,
+            "python": platform.python_version(),
+            "twisted": twisted.__version__,
+        }
+        self._add(
+            lambda: [InfoMetricFamily("mic_build", "What runs, and in which mode; always 1", build)]
+        )
+
+    def page(self, accept: str) -> tuple[str, bytes]:
+        """Content type and content for a client with that Accept field: OpenMetrics where it is
+        wanted, else Prometheus' text format."""
+        encode, content_type = choose_encoder(accept)
+        return content_type, encode(self._registry)
+
+    def add_http(
+        self, served: Served, *, connections: Number, open_bodies: Number, most_bodies: int
+    ) -> None:
+        """Requests, bodies and connections."""
+
+        def read() -> Iterator[Metric]:
+            kinds = [(str(kind), answers) for kind, answers in served.answers.items()]
+            images = [(kind, answers) for kind, answers in kinds if kind != NONE]
+            yield _counter(
+                "mic_http_requests",
+                "Requests answered, by the kind of image they asked for and the status",
+                ("kind", "status"),
+                {
+                    (kind, str(status)): count
+                    for kind, answers in kinds
+                    for status, count in sorted(answers.statuses.items())
+                },
+            )
+            yield _counter(
+                "mic_http_body_bytes",
+                "Bytes of bodies that are images or ranges of them, handed to the network, by kind",
+                ("kind",),
+                {(kind,): answers.bytes for kind, answers in images},
+            )
+            yield _histogram(
+                "mic_http_first_byte_seconds",
+                "Time from a whole request to the first byte of an image, by kind; "
+                "without small ranges that are in memory, which are answered at once",
+                ("kind",),
+                {(kind,): answers.first_byte for kind, answers in images},
+            )
+            yield _histogram(
+                "mic_http_body_duration_seconds",
+                "Time it took to hand a large body to the network, or until it broke off, by kind",
+                ("kind",),
+                {(kind,): answers.bodies for kind, answers in images},
+            )
+            yield _gauge("mic_http_open_bodies", "Large bodies being sent now", open_bodies())
+            yield _gauge(
+                "mic_http_open_bodies_limit",
+                "How many large bodies may be sent at a time (MIC_MAX_DOWNLOADS); 0: any number",
+                most_bodies,
+            )
+            yield _gauge("mic_http_connections", "Connections open now", connections())
+            yield _counter(
+                "mic_http_connections_broken_off",
+                "Connections that mic ended early, by reason",
+                ("reason",),
+                {(reason,): count for reason, count in served.broken_off.items()},
+            )
+
+        self._add(read)
+
+    def add_downloads(self, ended: Mapping[State, int], *, under_way: Number) -> None:
+        """Downloads: a client's reading of an image, in however many requests."""
+
+        def read() -> Iterator[Metric]:
+            yield _gauge("mic_downloads", "Downloads under way now", under_way())
+            yield _counter(
+                "mic_downloads_ended",
+                "Downloads that are over: every byte was read (complete), the last body did not "
+                "come to its end (broken_off), or nothing more was asked for (quiet)",
+                ("outcome",),
+                {(state.name.lower(),): count for state, count in ended.items()},
+            )
+
+        self._add(read)
+
+    def add_images(
+        self, kinds: Callable[[], Mapping[Kind, int]], builds: Builds, *, bases: Lines
+    ) -> None:
+        """Published images, builds, and what is wrong with the bases."""
+
+        def read() -> Iterator[Metric]:
+            yield _gauges("mic_images", "Images published now, by kind", "kind", kinds())
+            yield _histogram(
+                "mic_build_duration_seconds",
+                "Time it took to build the images of a host, well or not",
+                (),
+                {(): builds.seconds},
+            )
+            yield _counter(
+                "mic_build_failures",
+                "Builds that did not lead to all of a host's images, by reason",
+                ("reason",),
+                {(reason,): count for reason, count in builds.failures.items()},
+            )
+            yield _gauge(
+                "mic_base_images_unusable",
+                "Base images named by DEPLOY_ISO, DEPLOY_INITRD or DEPLOY_KERNEL that are missing "
+                "or broken now",
+                len(bases()),
+            )
+
+        self._add(read)
+
+    def add_health(self, *, defects: Lines, missing: Lines, problems: Lines) -> None:
+        """What /healthz and /readyz say in words."""
+
+        def read() -> Iterator[Metric]:
+            lacks = len(missing())
+            yield _gauge("mic_ready", "Whether /readyz says ok: 1 or 0", int(not lacks))
+            yield _gauge(
+                "mic_readiness_missing",
+                "Lines of /readyz that keep mic from being ready",
+                lacks,
+            )
+            yield _gauge(
+                "mic_readiness_problems",
+                "Lines of /readyz that tell of a problem and leave mic ready",
+                len(problems()),
+            )
+            yield _gauge(
+                "mic_health_defects",
+                "Lines of /healthz: what only a restart mends",
+                len(defects()),
+            )
+
+        self._add(read)
+
+    def add_loop(self, lag: LoopLag) -> None:
+        """The event loop."""
+        self._add(
+            lambda: [
+                _histogram(
+                    "mic_event_loop_lag_seconds",
+                    "By how much calls of the event loop came too late; four looks a second",
+                    (),
+                    {(): lag.seconds},
+                )
+            ]
+        )
+
+    def add_cluster(self, counts: KubeCounts, backlog: Callable[[], Backlog]) -> None:
+        """Controller mode: reconciling, and the API server."""
+
+        def read() -> Iterator[Metric]:
+            yield _counter(
+                "mic_reconciles",
+                "Passes over PreprovisioningImages, by outcome",
+                ("outcome",),
+                {(outcome,): count for outcome, count in counts.passes.items()},
+            )
+            yield _histogram(
+                "mic_reconcile_duration_seconds",
+                "Time of a pass over a PreprovisioningImage",
+                (),
+                {(): counts.pass_seconds},
+            )
+            now = backlog()
+            yield _gauge(
+                "mic_reconcile_queue_depth",
+                "PreprovisioningImages that wait for a worker now",
+                now.queued,
+            )
+            yield _gauge(
+                "mic_reconcile_queue_delayed",
+                "PreprovisioningImages to be looked at again later, most after a failure",
+                now.delayed,
+            )
+            yield _gauge(
+                "mic_kube_leading",
+                "Whether this replica writes statuses: 1 or 0; always 1 without -leader-elect",
+                int(now.leads),
+            )
+            yield _counter(
+                "mic_kube_api_requests",
+                "Requests to the Kubernetes API, by verb, resource and status in words",
+                ("verb", "resource", "status"),
+                counts.requests,
+            )
+            yield _histogram(
+                "mic_kube_api_request_duration_seconds",
+                "Time of requests to the Kubernetes API but for watches, by verb",
+                ("verb",),
+                {(verb,): seconds for verb, seconds in counts.request_seconds.items()},
+            )
+            yield _counter(
+                "mic_kube_watch_restarts",
+                "Times a watch was begun again, by resource and by the reason for it",
+                ("resource", "reason"),
+                counts.restarts,
+            )
+            yield _gauge(
+                "mic_kube_watches_failing",
+                "Watches that cannot be had now: what mic knows of their objects may be old",
+                now.watches_failing,
+            )
+            yield _gauges(
+                "mic_kube_objects",
+                "Objects of the cluster that mic follows, by resource",
+                "resource",
+                now.objects,
+            )
+
+        self._add(read)
+
+    def _add(self, read: Callable[[], Iterable[Metric]]) -> None:
+        self._registry.register(_Reading(read))
+
+
+class _Reading(Collector):
+    """What a function reads, each time it is wanted."""
+
+    def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        return self._read()
+
+
+def _gauge(name: str, meaning: str, value: int) -> Metric:
+    return GaugeMetricFamily(name, meaning, value)
+
+
+def _gauges(name: str, meaning: str, label: str, values: Mapping[Any, int]) -> Metric:
+    family = GaugeMetricFamily(name, meaning, labels=[label])
+    for what, value in values.items():
+        family.add_metric([str(what)], value)
+    return family
+
+
+def _counter(name: str, meaning: str, labels: Sequence[str], values: Mapping[Any, int]) -> Metric:
+    family = CounterMetricFamily(name, meaning, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
+
+
+def _histogram(
+    name: str, meaning: str, labels: Sequence[str], values: Mapping[Any, Durations]
+) -> Metric:
+    family = HistogramMetricFamily(name, meaning, labels=labels)
+    for key, durations in values.items():
+        bounds = [*map(floatToGoString, durations.bounds), "+Inf"]
+        buckets = list(zip(bounds, accumulate(durations.buckets), strict=True))
+        family.add_metric(key, buckets, durations.sum)
+    return family
