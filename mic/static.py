@@ -51,13 +51,14 @@ class StaticHosts:
         *,
         directory: str,
         publish_url: str,
+        http_publish_url: str = "",
         images: Images,
         bases: Bases,
         builder: Builder,
         threads: Threads,
     ) -> None:
         self._directory = directory
-        self._url = publish_url
+        self._urls = (publish_url, http_publish_url)
         self._images = images
         self._bases = bases
         self._builder = builder
@@ -175,7 +176,13 @@ class StaticHosts:
     def _publish(self, name: str, content: Content) -> None:
         file_name = f"{name}.{content.kind.value}"
         if self._images.entry(file_name) is None:
-            self._log.info("serving {url}", url=f"{self._url}/{quote(file_name)}", host=name)
+            url, http_url = (base and f"{base}/{quote(file_name)}" for base in self._urls)
+            if http_url:
+                self._log.info(
+                    "serving {url} and {http_url}", url=url, http_url=http_url, host=name
+                )
+            else:
+                self._log.info("serving {url}", url=url, host=name)
         self._images.publish(file_name, content)
 
     def _forget(self, name: str) -> None:

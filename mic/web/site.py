@@ -40,6 +40,7 @@ RETRY_AFTER = 10
 """Seconds after which a client may ask again for an image whose base is not there."""
 
 _REQUEST_BODY_LIMIT = 64 * 1024
+_TLS_FAILURES = 1000
 _ROOT_TEXT = b"mic, the machine image customizer. Images have URLs of their own.\n"
 
 
@@ -364,6 +365,7 @@ class ImageSite(Site):
     protocol = ImageChannel  # type: ignore[assignment]
     displayTracebacks = False
     noisy = False
+    _log = Logger()
 
     def __init__(
         self,
@@ -384,6 +386,15 @@ class ImageSite(Site):
         )
         self.fast_lane = FastLane(images, downloads, reactor.seconds)
         self.channels: set[ImageChannel] = set()
+        self._tls_failures: set[tuple[str, str]] = set()
+
+    def tls_failed(self, client: str, reason: str) -> None:
+        """Log why a client gets nothing, once: a BMC tries again and again, and tells nobody."""
+        if len(self._tls_failures) == _TLS_FAILURES:
+            self._tls_failures.clear()
+        if (client, reason) not in self._tls_failures:
+            self._tls_failures.add((client, reason))
+            self._log.warn("{client}: no TLS connection: {error}", client=client, error=reason)
 
     def log(self, _request: http.Request) -> None:
         """Write nothing: downloads are logged, not requests."""
