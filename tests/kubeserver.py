@@ -213,6 +213,23 @@ class KubeServer:
         self.kubectl("apply", "-k", str(MANIFESTS))
         self.kubectl("wait", "--for=condition=Established", "crd/preprovisioningimages.metal3.io")
 
+    def grant_leases(self, namespace: str) -> None:
+        """The Role of the high-availability overlay, in the namespace of a test."""
+        group = "rbac.authorization.k8s.io"
+        where = f"/apis/{group}/v1/namespaces/{namespace}"
+        rule = {
+            "apiGroups": ["coordination.k8s.io"],
+            "resources": ["leases"],
+            "verbs": ["get", "create", "update"],
+        }
+        self.ask("POST", f"{where}/roles", {"metadata": {"name": "mic"}, "rules": [rule]})
+        binding = {
+            "metadata": {"name": "mic"},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "mic"},
+            "subjects": [{"kind": "ServiceAccount", "namespace": ACCOUNT[0], "name": ACCOUNT[1]}],
+        }
+        self.ask("POST", f"{where}/rolebindings", binding)
+
     def account_may(self, verb: str, resource: str) -> bool:
         """Whether our service account has a right (a SubjectAccessReview)."""
         plural, _, rest = resource.partition(".")

@@ -107,7 +107,7 @@ class Pair:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        _grant_leases(cluster)
+        cluster.kube.grant_leases(cluster.namespace)
         media = make_media(cluster.folder / "images", rootfs=_ROOTFS).write()
         self.replicas = [Replica(cluster, media, name) for name in "ab"]
 
@@ -131,29 +131,6 @@ class Pair:
     def versions(self) -> list[str]:
         images = [self.cluster.image(f"host-{n}") or {} for n in range(HOSTS)]
         return [image["metadata"]["resourceVersion"] for image in images]
-
-
-def _grant_leases(cluster: Cluster) -> None:
-    """The Role of the high-availability overlay, in the namespace of this test."""
-    group = "rbac.authorization.k8s.io"
-    where = f"/apis/{group}/v1/namespaces/{cluster.namespace}"
-    rule = {
-        "apiGroups": ["coordination.k8s.io"],
-        "resources": ["leases"],
-        "verbs": ["get", "create", "update"],
-    }
-    cluster.kube.ask("POST", f"{where}/roles", {"metadata": {"name": "mic"}, "rules": [rule]})
-    subject = {
-        "kind": "ServiceAccount",
-        "name": "machine-image-customizer",
-        "namespace": "machine-image-customizer",
-    }
-    binding = {
-        "metadata": {"name": "mic"},
-        "roleRef": {"apiGroup": group, "kind": "Role", "name": "mic"},
-        "subjects": [subject],
-    }
-    cluster.kube.ask("POST", f"{where}/rolebindings", binding)
 
 
 def _document(interface: str) -> bytes:
