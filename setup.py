@@ -13,7 +13,10 @@ setup(
     py_modules=["twisted.plugins.mic_plugin"],
     package_data={"mic": ["py.typed"]},
     install_requires=[
-        "twisted[tls]>=24.7.0",
+        # Older ones change a TLS context that is in use, which today's pyOpenSSL refuses.
+        "twisted[tls]>=26.4.0",
+        "pyopenssl>=25.2.0",
+        "cryptography>=45.0.7",
         "treq>=24.9.1",
         "pyyaml>=6.0.1",
         "kubernetes>=31.0.0",

@@ -171,7 +171,7 @@ class Bases:
         if isinstance(error, MicError):
             old = before.bases[kind] if before is not None else None
             if str(old) != str(error):
-                self._log.error("{error}", error=str(error))
+                self._log.error("{error}", error=error, path=path)
         elif now.file is not None:
             self._log.info(
                 "base image {path}: {kind}, {size} bytes, digest {digest}",

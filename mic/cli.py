@@ -34,11 +34,13 @@ def serve(program: str, mode: Mode, arguments: Sequence[str]) -> int:
     flags = parse_or_exit(program, arguments, flags_of(mode))
     from twisted.internet import reactor
 
+    from mic import log
     from mic.service import Mic, reason
     from mic.systemd import Systemd
 
     try:
         settings = load(mode, environment, flags)
+        log.begin(settings.log)
         service = Mic(settings, reactor, systemd=Systemd(environment, os.getpid()))
     except ConfigError as error:
         sys.stderr.write(reason(error) + "\n")

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from mic.errors import BuildInvalid, ConfigError
@@ -26,6 +27,18 @@ from mic.image.basefile import peek
 from mic.image.coreos import embed_area
 from mic.image.iso9660 import Iso, IsoError
 from mic.nmstate import backends
+from mic.tls import (
+    CERT_FILE,
+    CIPHERS,
+    DEFAULT_CIPHERS,
+    MIN_VERSION,
+    MinVersion,
+    Tls,
+    load_certificate,
+    parse_ciphers,
+    parse_min_version,
+    read_pem,
+)
 
 PULL_SECRET_FILE = "/run/secrets/pull-secret"  # noqa: S105
 """Where the pull secret is when ``IRONIC_AGENT_PULL_SECRET`` is empty."""
@@ -33,6 +46,9 @@ PULL_SECRET_FILE = "/run/secrets/pull-secret"  # noqa: S105
 _PULL_SECRET_CREDENTIAL = "pull-secret"  # noqa: S105
 
 IMAGES_ADDRESS = "-images-bind-addr"
+IMAGES_URL = "-images-publish-addr"
+HTTP_ADDRESS = "-images-http-bind-addr"
+HTTP_URL = "-images-http-publish-addr"
 METRICS_ADDRESS = "-metrics-addr"
 
 URL_KEY_FILE = "MIC_URL_KEY_FILE"
@@ -47,6 +63,22 @@ class Mode(StrEnum):
 
     STATIC = "static"
     CONTROLLER = "controller"
+
+
+class LogFormat(StrEnum):
+    """How the log is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The lowest level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +166,26 @@ FLAGS = (
     ),
     Flag(name="images-tls-key-file", default="", meaning="PEM private key of that certificate"),
     Flag(
+        name="images-tls-min-version",
+        default=MinVersion.TLS_1_2.value,
+        meaning=f"oldest TLS that is spoken: {' or '.join(MinVersion)}",
+    ),
+    Flag(
+        name="images-tls-ciphers",
+        default=DEFAULT_CIPHERS,
+        meaning="OpenSSL cipher list for TLS 1.2",
+    ),
+    Flag(
+        name="images-http-bind-addr",
+        default="",
+        meaning="address for the same images over plain HTTP, beside HTTPS; empty: none",
+    ),
+    Flag(
+        name="images-http-publish-addr",
+        default="",
+        meaning="URL of that address, under which initramfs images and kernels are published",
+    ),
+    Flag(
         name="nmstate-dir",
         default="",
         meaning="directory with one NMState file per host (required)",
@@ -162,6 +214,16 @@ FLAGS = (
         name="metrics-addr",
         default="",
         meaning="address of /healthz and /readyz; empty: :8080 for the controller; 0: off",
+    ),
+    Flag(
+        name="log-format",
+        default=LogFormat.TEXT.value,
+        meaning="text, or json: an object per line",
+    ),
+    Flag(
+        name="log-level",
+        default=LogLevel.INFO.value,
+        meaning=f"the lowest level that is logged: {', '.join(LogLevel)}",
     ),
 )
 
@@ -198,23 +260,31 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
-    """Paths of a PEM certificate chain and its key."""
+class LogSettings:
+    """What is logged, and how."""
 
-    cert_file: str
-    key_file: str
+    format: LogFormat = LogFormat.TEXT
+    level: LogLevel = LogLevel.INFO
+    image_names_are_secret: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything mic is told, checked. ``publish_url`` ends without a slash."""
+    """Everything mic is told, checked. ``publish_url`` ends without a slash.
+
+    ``http_bind``: where images are served over plain HTTP too, ``bind`` being HTTPS then;
+    ``http_publish_url``: its URL, if one is to be published.
+    """
 
     mode: Mode
     bases: BasePaths
     agent: AgentSettings
     bind: Tcp | Endpoint
     publish_url: str
+    log: LogSettings = field(default_factory=LogSettings)
     tls: Tls | None = None
+    http_bind: Tcp | Endpoint | None = None
+    http_publish_url: str = ""
     metrics: Tcp | Endpoint | None = None
     nmstate_dir: str = ""
     namespace: str = ""
@@ -285,7 +355,14 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
         metrics = _metrics(mode, given["metrics-addr"])
     with problems.noted():
         publish_url = parse_publish_url(given["images-publish-addr"])
-    tls = _tls(problems, given["images-tls-cert-file"], given["images-tls-key-file"])
+    tls = _tls(problems, given)
+    http_bind, http_publish_url = _http(problems, given)
+    log = LogSettings(
+        format=_choice(problems, given, "log-format", LogFormat.TEXT),
+        level=_choice(problems, given, "log-level", LogLevel.INFO),
+        # In static mode they are the names of the hosts.
+        image_names_are_secret=mode is not Mode.STATIC,
+    )
     nmstate_dir = given.get("nmstate-dir", "")
     if mode is Mode.STATIC:
         with problems.noted():
@@ -311,7 +388,10 @@ def load(mode: Mode, environment: Mapping[str, str], flags: Mapping[str, str]) -
         agent=agent,
         bind=bind,
         publish_url=publish_url,
+        log=log,
         tls=tls,
+        http_bind=http_bind,
+        http_publish_url=http_publish_url,
         metrics=metrics,
         nmstate_dir=nmstate_dir,
         namespace=given.get("namespace") or reader.text("WATCH_NAMESPACE"),
@@ -378,11 +458,11 @@ def _metrics(mode: Mode, text: str) -> Tcp | Endpoint | None:
     return parse_bind(text or ":8080", METRICS_ADDRESS)
 
 
-def parse_publish_url(text: str) -> str:
+def parse_publish_url(text: str, flag: str = IMAGES_URL) -> str:
     """The URL that image names are put behind, without its trailing slash."""
-    _check_url("-images-publish-addr", text)
+    _check_url(flag, text)
     if "?" in text or "#" in text:
-        raise ConfigError([f"-images-publish-addr: {text!r} must not have a query or a fragment"])
+        raise ConfigError([f"{flag}: {text!r} must not have a query or a fragment"])
     return text.rstrip("/")
 
 
@@ -551,6 +631,19 @@ _FILES: dict[str, Callable[[AgentSettings], bytes]] = {
 }
 
 
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def _choice(problems: _Problems, given: Mapping[str, str], name: str, default: _Choice) -> _Choice:
+    """The value of a flag that knows a few words; nothing is the default."""
+    kind = type(default)
+    try:
+        return kind(given[name] or default)
+    except ValueError:
+        problems.append(f"-{name}: {given[name]!r} is none of {', '.join(kind)}")
+        return default
+
+
 def _url_key(path: str, *, required: bool) -> bytes:
     """The secret in a file, without the line break that editors and ``echo`` put behind it."""
     if not path and required:
@@ -571,17 +664,42 @@ def _url_key(path: str, *, required: bool) -> bytes:
     return key
 
 
-def _tls(problems: _Problems, cert_file: str, key_file: str) -> Tls | None:
-    files = {"-images-tls-cert-file": cert_file, "-images-tls-key-file": key_file}
-    missing = [name for name, path in files.items() if not path]
-    if len(missing) == 2:
+def _tls(problems: _Problems, given: Mapping[str, str]) -> Tls | None:
+    cert_file, key_file = given["images-tls-cert-file"], given["images-tls-key-file"]
+    version, ciphers = MinVersion.TLS_1_2, DEFAULT_CIPHERS
+    with problems.noted():
+        version = parse_min_version(given["images-tls-min-version"])
+    with problems.noted():
+        ciphers = parse_ciphers(given["images-tls-ciphers"])
+    if version is MinVersion.TLS_1_3 and ciphers != DEFAULT_CIPHERS:
+        problems.append(f"{CIPHERS} is for TLS 1.2, which {MIN_VERSION} rules out: drop one")
+    if not cert_file and not key_file:
+        if version is not MinVersion.TLS_1_2 or ciphers != DEFAULT_CIPHERS:
+            problems.append(f"{CERT_FILE} is missing: without it there is no TLS to set up")
         return None
-    if missing:
-        problems.append(f"{missing[0]} is missing: a certificate and its key go together")
-    for name, path in files.items():
+    tls = Tls(cert_file=cert_file, key_file=key_file, min_version=version, ciphers=ciphers)
+    with problems.noted():
+        load_certificate(tls, read_pem(tls))
+    return tls
+
+
+def _http(problems: _Problems, given: Mapping[str, str]) -> tuple[Tcp | Endpoint | None, str]:
+    """Where plain HTTP is served beside HTTPS, and its URL."""
+    address, url = given["images-http-bind-addr"], given["images-http-publish-addr"]
+    bind: Tcp | Endpoint | None = None
+    if address:
         with problems.noted():
-            _pem(name, path)
-    return Tls(cert_file=cert_file, key_file=key_file)
+            bind = parse_bind(address, HTTP_ADDRESS)
+        if not given["images-tls-cert-file"]:
+            problems.append(
+                f"{HTTP_ADDRESS} needs {CERT_FILE}: without TLS {IMAGES_ADDRESS} is plain HTTP"
+            )
+    elif url:
+        problems.append(f"{HTTP_URL} needs {HTTP_ADDRESS}: nothing is served there")
+    if url:
+        with problems.noted():
+            url = parse_publish_url(url, HTTP_URL)
+    return bind, url
 
 
 def _check_directory(name: str, path: str) -> None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
+from mic import log
 from mic.config import Flag, Mode, load
 from mic.errors import ConfigError
 from mic.image.cpio import archive
@@ -65,7 +66,9 @@ def main(arguments: Sequence[str]) -> int:
             "images-publish-addr": url,
             "nmstate-dir": os.path.join(directory, "hosts"),
         }
-        service = Mic(load(Mode.STATIC, environment, given), reactor)
+        settings = load(Mode.STATIC, environment, given)
+        log.begin(settings.log)
+        service = Mic(settings, reactor)
     except OSError as error:
         where = error.filename or flags["dir"]
         sys.stderr.write(f"mic: cannot start: -dir: {where}: {error.strerror}\n")

@@ -28,6 +28,9 @@ _KINDS = {"iso": Kind.ISO, "initrd": Kind.INITRAMFS}
 class PublishedImages:
     """The `mic.kube.images.ImageProvider` over mic's builder and store.
 
+    Initramfs images and kernels are published under ``http_publish_url``, if there is one: what
+    boots from the network trusts no private authority.
+
     An image's name is a random UUID (122 bits): whoever knows it may read the image. Equal content
     for the same object keeps its name; other content gets another one, beside the old.
 
@@ -39,6 +42,7 @@ class PublishedImages:
         self,
         *,
         publish_url: str,
+        http_publish_url: str = "",
         rootfs_url: str,
         host_architecture: str,
         url_key: bytes,
@@ -47,6 +51,7 @@ class PublishedImages:
         builder: Builder,
     ) -> None:
         self._publish_url = publish_url
+        self._boot_url = http_publish_url or publish_url
         self._rootfs_url = rootfs_url
         self._host = host_architecture
         self._url_key = url_key
@@ -95,7 +100,7 @@ class PublishedImages:
             if self._rootfs_url:
                 parameters = f"coreos.live.rootfs_url={self._rootfs(request)}"
         return GeneratedImage(
-            image_url=self._url(self._publish(request, content)),
+            image_url=self._url(self._publish(request, content), kind),
             kernel_url=kernel_url,
             extra_kernel_params=parameters,
         )
@@ -103,8 +108,8 @@ class PublishedImages:
     def discard(self, namespace: str, name: str, *, keep: Collection[str] = ()) -> None:
         """Serve the object's images no more, but for those at the URLs ``keep``."""
         names = self._names.get((namespace, name), {})
-        for each in list(names):
-            if self._url(each) not in keep:
+        for each, content in list(names.items()):
+            if self._url(each, content.kind) not in keep:
                 self._images.discard(each)
                 del names[each]
         if not names:
@@ -112,8 +117,9 @@ class PublishedImages:
 
     def serves(self, url: str) -> bool:
         """Whether ``url`` is one of ours and is served."""
-        base, _, name = url.rpartition("/")
-        return base == self._publish_url and self._images.entry(name) is not None
+        name = url.rpartition("/")[2]
+        entry = self._images.entry(name)
+        return entry is not None and url == self._url(name, entry.content.kind)
 
     def missing(self) -> list[str]:
         """Why no image can be made for hosts like this one, in words."""
@@ -157,8 +163,9 @@ class PublishedImages:
                 return name.rpartition(".")[0]
         return str(uuid.uuid4())
 
-    def _url(self, name: str) -> str:
-        return f"{self._publish_url}/{name}"
+    def _url(self, name: str, kind: Kind) -> str:
+        base = self._publish_url if kind is Kind.ISO else self._boot_url
+        return f"{base}/{name}"
 
     async def _kernel(self, request: ImageRequest) -> str:
         """The URL of the kernel that goes with an initramfs, or nothing where none is known.
@@ -184,7 +191,7 @@ class PublishedImages:
         # A kernel is no secret: its name is the same for all hosts, as the Go implementation's.
         name = "-".join(filter(None, ["kernel", *parts]))
         self._images.publish(name, content)
-        return self._url(name)
+        return self._url(name, Kind.KERNEL)
 
     def _rootfs(self, request: ImageRequest) -> str:
         """The rootfs URL with stream and foreign architecture put before its extension."""

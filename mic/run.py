@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from twisted.application.service import IService
 
-from mic import log
 from mic.config import Flag
 
 # What Go takes for a boolean; a switch that was meant to be on must not be off in silence.
@@ -95,12 +94,15 @@ def parse_or_exit(
 
 
 def run(service: object) -> int:
-    """Run ``service`` until a signal ends it, logging to stderr; the process's exit status."""
+    """Run ``service`` until a signal ends it; the process's exit status.
+
+    Why it cannot start is told in plain words, last on stderr, whatever the log's format: those
+    who show the end of what a process wrote, as Kubernetes does, show that.
+    """
     from twisted.internet import reactor
 
     # Where it hung, when systemd's watchdog or a person sends SIGABRT.
     faulthandler.enable()
-    log.begin()
     running = IService(service)
     try:
         running.startService()

@@ -19,17 +19,26 @@ from twisted.python.failure import Failure
 
 from mic.bases import Bases
 from mic.build import Builder
-from mic.config import METRICS_ADDRESS, Mode, Settings
+from mic.config import (
+    HTTP_ADDRESS,
+    IMAGES_ADDRESS,
+    METRICS_ADDRESS,
+    Endpoint,
+    Mode,
+    Settings,
+    Tcp,
+)
 from mic.errors import ConfigError
 from mic.images import Images
 from mic.nmstate.conversion import Conversion
 from mic.static import StaticHosts
-from mic.systemd import Systemd
+from mic.systemd import HTTP_SOCKET_NAME, Systemd
 from mic.threads import Threads
+from mic.web.certificate import CurrentCertificate
 from mic.web.channel import Limits
 from mic.web.downloads import Downloads
 from mic.web.health import HealthSite
-from mic.web.listen import adopt, listen, with_tls
+from mic.web.listen import adopt, listen
 from mic.web.site import ImageSite
 
 LOOK_AGAIN = 2.0
@@ -70,7 +79,7 @@ class Mic(Service):
     Listens at once, so that a taken port is an error at start, but takes connections only when
     the hosts' `start` is over: until then they wait in the backlog, for a BMC that gets a 404
     gives up. Where that cannot be waited for, names not known yet are 503 until all are. Raises
-    `ConfigError` when the source of hosts cannot be used.
+    `ConfigError` when the source of hosts or the certificate cannot be used.
     """
 
     _log = Logger()
@@ -85,6 +94,13 @@ class Mic(Service):
         self._settings = settings
         self._reactor = reactor
         self._systemd = systemd or Systemd({}, 0)
+        if self._systemd.http_sockets and settings.http_bind is None:
+            raise ConfigError(
+                [
+                    f"systemd passes a socket named {HTTP_SOCKET_NAME}: give {HTTP_ADDRESS} as "
+                    "well, though the socket's address counts"
+                ]
+            )
         self.threads = Threads(reactor)
         # A medium that hangs takes all the threads that read from it, but no others.
         self.readers = Threads(reactor, size=8, name="mic-readers")
@@ -100,12 +116,16 @@ class Mic(Service):
             settled=self.hosts.settled,
             limits=limits,
         )
+        self.certificate = (
+            CurrentCertificate(settings.tls, self.threads, time.time) if settings.tls else None
+        )
         self.health = HealthSite(
             defects=self.hosts.defects,
             missing=self.hosts.missing,
-            problems=self.hosts.problems,
+            problems=self._problems,
         )
         self._ports: list[IListeningPort] = []
+        self._http_ports: list[IListeningPort] = []
         self._pulse = LoopingCall(self._systemd.alive)
         self._pulse.clock = reactor
         self._health_port: IListeningPort | None = None
@@ -113,6 +133,9 @@ class Mic(Service):
             (LoopingCall(self._look), LOOK_AGAIN),
             (LoopingCall(self.downloads.sweep), _SWEEP),
         ]
+        if self.certificate is not None:
+            # By itself: media that hang do not keep a certificate from being exchanged.
+            self._loops.append((LoopingCall(self.certificate.look), LOOK_AGAIN))
         self._old_hangup: Any = None
         self._announced = False
         self.ready: Deferred[None] = Deferred()
@@ -125,6 +148,7 @@ class Mic(Service):
             return StaticHosts(
                 directory=settings.nmstate_dir,
                 publish_url=settings.publish_url,
+                http_publish_url=settings.http_publish_url,
                 images=self.images,
                 bases=self.bases,
                 builder=builder,
@@ -136,6 +160,7 @@ class Mic(Service):
 
         published = PublishedImages(
             publish_url=settings.publish_url,
+            http_publish_url=settings.http_publish_url,
             rootfs_url=settings.rootfs_url,
             host_architecture=settings.host_architecture,
             url_key=settings.url_key,
@@ -180,23 +205,42 @@ class Mic(Service):
                 loop.stop()
         return Deferred.fromCoroutine(self._stop())
 
+    def _problems(self) -> list[str]:
+        """What is wrong without keeping images from being served."""
+        certificate = self.certificate.problems() if self.certificate is not None else []
+        return [*certificate, *self.hosts.problems()]
+
     @property
     def address(self) -> Any:
         """Where it listens, or the first of several places."""
         return self._ports[0].getHost() if self._ports else None
 
     async def _listen(self) -> None:
-        factory = with_tls(self.site, self._settings.tls, self._reactor)
-        if self._systemd.sockets:
-            self._ports = [adopt(self._reactor, fd, factory) for fd in self._systemd.sockets]
-        else:
-            self._ports = [await listen(self._reactor, self._settings.bind, factory)]
-        for port in self._ports:
+        settings = self._settings
+        factory = self.site
+        if self.certificate is not None:
+            factory = self.certificate.factory(self.site, self._reactor)
+        self._ports = await self._serve(
+            factory, self._systemd.sockets, settings.bind, IMAGES_ADDRESS
+        )
+        if settings.http_bind is not None:
+            self._http_ports = await self._serve(
+                self.site, self._systemd.http_sockets, settings.http_bind, HTTP_ADDRESS
+            )
+        for port in (*self._ports, *self._http_ports):
             port.stopReading()  # type: ignore[attr-defined]
         if self._settings.metrics is not None:
             self._health_port = await listen(
                 self._reactor, self._settings.metrics, self.health, METRICS_ADDRESS
             )
+
+    async def _serve(
+        self, factory: Any, sockets: tuple[int, ...], bind: Tcp | Endpoint, flag: str
+    ) -> list[IListeningPort]:
+        """Listen on systemd's sockets, or for lack of them on an address."""
+        if sockets:
+            return [adopt(self._reactor, fd, factory) for fd in sockets]
+        return [await listen(self._reactor, bind, factory, flag)]
 
     async def _start(self) -> None:
         await self.bases.load_all()
@@ -207,7 +251,7 @@ class Mic(Service):
         # and with ten thousand images for 85.
         gc.collect()
         gc.freeze()
-        for port in self._ports:
+        for port in (*self._ports, *self._http_ports):
             port.startReading()  # type: ignore[attr-defined]
         self._log.info(
             "serving {count} images on {address}, published as {url}",
@@ -215,6 +259,12 @@ class Mic(Service):
             address=_shown(self.address),
             url=self._settings.publish_url,
         )
+        if self._http_ports:
+            self._log.info(
+                "serving them over plain HTTP too, on {address}, published as {http_url}",
+                address=_shown(self._http_ports[0].getHost()),
+                http_url=self._settings.http_publish_url or "nothing",
+            )
         self._announce()
         self.ready.callback(None)
         for loop, period in self._loops:
@@ -259,13 +309,15 @@ class Mic(Service):
     async def _reload(self) -> None:
         if self._announced:
             self._systemd.reloading()
+        if self.certificate is not None:
+            await self.certificate.look(at_once=True)
         await self._look()
         if self._announced and self.running:
             self._systemd.ready(self._status())
 
     async def _stop(self) -> None:
         await self.hosts.stop()
-        for port in (*self._ports, self._health_port):
+        for port in (*self._ports, *self._http_ports, self._health_port):
             if port is not None:
                 await maybeDeferred(port.stopListening)
         for channel in list(self.site.channels):

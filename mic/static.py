@@ -51,13 +51,14 @@ class StaticHosts:
         *,
         directory: str,
         publish_url: str,
+        http_publish_url: str = "",
         images: Images,
         bases: Bases,
         builder: Builder,
         threads: Threads,
     ) -> None:
         self._directory = directory
-        self._url = publish_url
+        self._urls = (publish_url, http_publish_url)
         self._images = images
         self._bases = bases
         self._builder = builder
@@ -142,7 +143,7 @@ class StaticHosts:
         try:
             await self._try_to_build(name, file, agent)
         except Exception:
-            self._log.failure("{path}: cannot be built", path=file.path)
+            self._log.failure("{path}: cannot be built", path=file.path, host=name)
 
     async def _try_to_build(self, name: str, file: HostFile, agent: Agent) -> None:
         if file.problem:
@@ -175,7 +176,13 @@ class StaticHosts:
     def _publish(self, name: str, content: Content) -> None:
         file_name = f"{name}.{content.kind.value}"
         if self._images.entry(file_name) is None:
-            self._log.info("serving {url}", url=f"{self._url}/{quote(file_name)}")
+            url, http_url = (base and f"{base}/{quote(file_name)}" for base in self._urls)
+            if http_url:
+                self._log.info(
+                    "serving {url} and {http_url}", url=url, http_url=http_url, host=name
+                )
+            else:
+                self._log.info("serving {url}", url=url, host=name)
         self._images.publish(file_name, content)
 
     def _forget(self, name: str) -> None:
@@ -183,7 +190,7 @@ class StaticHosts:
         del self._hosts[name]
         for kind in (Kind.ISO, Kind.INITRAMFS):
             self._images.discard(f"{name}.{kind.value}")
-        self._log.info("{name}: its file is gone, and so are its images", name=name)
+        self._log.info("{host}: its file is gone, and so are its images", host=name)
 
     def _kept(self, name: str) -> str:
         kept = self._images.entry(f"{name}.iso") or self._images.entry(f"{name}.initramfs")
@@ -195,7 +202,7 @@ class StaticHosts:
         if text:
             self._complaints[name] = text
             if text != before:
-                self._log.error("{text}", text=text)
+                self._log.error("{error}", error=text, host=name or None)
 
     def problems(self) -> list[str]:
         """What is wrong now, for people."""

@@ -18,6 +18,9 @@ from mic.errors import ConfigError
 SOCKET_NAME = "images"
 """``FileDescriptorName=`` of the sockets that images are served on."""
 
+HTTP_SOCKET_NAME = "images-http"
+"""The same of those for plain HTTP beside HTTPS."""
+
 _FIRST_DESCRIPTOR = 3
 _PATIENCE = 1.0
 
@@ -25,7 +28,8 @@ _PATIENCE = 1.0
 class Systemd:
     """The service's end. Without systemd (an empty environment) it tells nobody.
 
-    ``sockets``: descriptors of listening sockets to serve images on, passed by a socket unit.
+    ``sockets``: descriptors of listening sockets to serve images on, passed by a socket unit;
+    ``http_sockets``: those for plain HTTP beside HTTPS.
     ``watchdog``: seconds after which systemd ends a service that has not said `alive`; 0: never.
 
     Raises `ConfigError` for sockets that are not for images, or not listening.
@@ -38,7 +42,9 @@ class Systemd:
         self._status = ""
         self._dumb = False
         self.watchdog = _watchdog(environment, process) if self._address else 0.0
-        self.sockets = _sockets(environment, process)
+        sockets = _sockets(environment, process)
+        self.sockets = sockets[SOCKET_NAME]
+        self.http_sockets = sockets[HTTP_SOCKET_NAME]
 
     def ready(self, status: str) -> None:
         """The service serves, or has read everything again."""
@@ -98,28 +104,33 @@ def _watchdog(environment: Mapping[str, str], process: int) -> float:
     return int(period) / 1e6
 
 
-def _sockets(environment: Mapping[str, str], process: int) -> tuple[int, ...]:
+def _sockets(environment: Mapping[str, str], process: int) -> dict[str, tuple[int, ...]]:
+    """Descriptors by the names that we know."""
+    sockets: dict[str, tuple[int, ...]] = {SOCKET_NAME: (), HTTP_SOCKET_NAME: ()}
     count = environment.get("LISTEN_FDS", "")
     # What a parent of ours was given is not for us, though the variables are inherited.
     if environment.get("LISTEN_PID") != str(process) or not count.isascii() or not count.isdigit():
-        return ()
-    descriptors = tuple(range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)))
+        return sockets
+    descriptors = range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count))
     names = environment.get("LISTEN_FDNAMES", "").split(":")
     problems = []
     for descriptor, name in zip(descriptors, names + [""] * len(descriptors), strict=False):
-        if name != SOCKET_NAME:
+        if name not in sockets:
             problems.append(
-                f"systemd passes a socket named {name!r}: "
-                f"its unit must say FileDescriptorName={SOCKET_NAME}"
+                f"systemd passes a socket named {name!r}: its unit must say "
+                f"FileDescriptorName={SOCKET_NAME} (or {HTTP_SOCKET_NAME}, for plain HTTP beside "
+                "HTTPS)"
             )
         elif not _listens(descriptor):
             problems.append(
                 f"systemd passes socket {descriptor}, which takes no stream connections: "
                 "its unit must have ListenStream= and Accept=no"
             )
+        else:
+            sockets[name] += (descriptor,)
     if problems:
         raise ConfigError(problems)
-    return descriptors
+    return sockets
 
 
 def _listens(descriptor: int) -> bool:

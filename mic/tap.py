@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+from typing import Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
+from twisted.logger import ILogObserver
 from twisted.python import usage
 
-from mic.config import Mode, flags_of, load
+from mic import log
+from mic.config import LogSettings, Mode, flags_of, load
 from mic.errors import ConfigError
 from mic.service import Mic, reason
 from mic.systemd import Systemd
@@ -64,6 +68,30 @@ class Options(usage.Options):
             raise usage.UsageError("which mode? controller or static")
 
 
+class _Logged(MultiService):
+    """A service that brings its log along to the application, which twistd asks for one."""
+
+    def __init__(self, service: IService, observer: ILogObserver) -> None:
+        super().__init__()
+        self._observer = observer
+        service.setServiceParent(self)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become a part of an application."""
+        parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)
+
+
+def _observer(twistd: Any, settings: LogSettings) -> log.Observer | None:
+    """Our log, where twistd's would go to standard output; None where the user has other plans.
+
+    A daemon logs to a file that twistd opens and rotates.
+    """
+    elsewhere = any(twistd.get(option) for option in ("logger", "logfile", "syslog"))
+    # Now: when it begins to log, twistd puts something else in its place.
+    return log.Observer(settings, sys.stdout) if twistd.get("nodaemon") and not elsewhere else None
+
+
 def makeService(options: Options) -> IService:
     """The service for parsed options; raises `SystemExit` with all that is wrong with them."""
     from twisted.internet import reactor
@@ -71,6 +99,9 @@ def makeService(options: Options) -> IService:
     mode = Mode(str(options.subCommand))
     try:
         settings = load(mode, os.environ, _given(options.subOptions, mode))
-        return Mic(settings, reactor, systemd=Systemd(os.environ, os.getpid()))
+        log.bridge(settings.log)
+        service = Mic(settings, reactor, systemd=Systemd(os.environ, os.getpid()))
     except ConfigError as error:
         raise SystemExit(reason(error)) from None
+    observer = _observer(options.parent or {}, settings.log)
+    return service if observer is None else _Logged(service, observer)

@@ -539,7 +539,7 @@ class Controller(Service):
                 and error.status == "True"
                 and error != image.status.condition(ERROR)
             ):
-                self._log.warn("{key}: {text}", key=image.key, text=error.message)
+                self._log.warn("{key}: {error}", key=image.key, error=error.message)
         # Only now: until the write is through, whoever reads the object is led to the old URL.
         self._provider.discard(image.key.namespace, image.key.name, keep=[status.image_url])
 

@@ -181,8 +181,8 @@ class Informer(Generic[T]):
                 failures += 1
                 delay = self._delay(failures, None)
                 self._log.failure(
-                    "Defect in the {doing} of {resource}; again in {delay:.1f} s",
-                    doing=doing,
+                    "Defect in the {verb} of {resource}; again in {delay:.1f} s",
+                    verb=doing,
                     resource=self._resource,
                     delay=delay,
                 )
@@ -202,8 +202,8 @@ class Informer(Generic[T]):
         # An outage is one line, not one per attempt.
         if self._problems.get(doing) != text:
             self._log.warn(
-                "Cannot {doing} {resource}: {error}; trying again, next in {delay:.1f} s",
-                doing=doing,
+                "Cannot {verb} {resource}: {error}; trying again, next in {delay:.1f} s",
+                verb=doing,
                 resource=self._resource,
                 error=error,
                 delay=delay,

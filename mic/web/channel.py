@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from OpenSSL import SSL
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -19,11 +20,15 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 from zope.interface import implementer
 
+from mic.tls import openssl_reason
 from mic.web.fastlane import FastLane
 
 _NOT_SENT = 256 * 1024
 """Bytes the kernel takes ahead of what it can send. Without the limit it buffers megabytes per
 slow client."""
+
+_TLS_HANDSHAKE = b"\x16"
+"""What a TLS client begins with (RFC 8446 section 5.1), and no HTTP client."""
 
 _LOOKS = 6
 """How often progress is looked at within the time an answer may stand still."""
@@ -52,6 +57,9 @@ class ChannelSet(Protocol):
     fast_lane: FastLane
     channels: set[ImageChannel]
     limits: Limits
+
+    def tls_failed(self, client: str, reason: str) -> None:
+        """A client could not agree with us on TLS."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -84,10 +92,9 @@ class ImageChannel(HTTPChannel):
     def connectionMade(self) -> None:
         """Count the connection, and keep the kernel from buffering much for it."""
         super().connectionMade()
-        if isinstance(self.transport, Connection):
-            sock: socket.socket = self.transport.getHandle()
-            if sock.family in (socket.AF_INET, socket.AF_INET6):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT)
+        sock = self._tcp_socket()
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT)
         self.client = _name(self.transport.getPeer())
         self.site.channels.add(self)
 
@@ -103,6 +110,10 @@ class ImageChannel(HTTPChannel):
                     self.fresh = False
                     self.resetTimeout()
                     return
+            if self.fresh and data.startswith(_TLS_HANDSHAKE):
+                # It would wait for an answer until what it sent counts as a slow request.
+                self.loseConnection()
+                return
             self._expect_request()
         super().dataReceived(data)
 
@@ -184,6 +195,8 @@ class ImageChannel(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self.site.channels.discard(self)
+        if self.fresh and reason.check(SSL.Error):
+            self.site.tls_failed(self.client, openssl_reason(reason.value))
         self._deadline = _cancel(self._deadline)
         self._stalled = _cancel(self._stalled)
         super().connectionLost(reason)
@@ -229,16 +242,23 @@ class ImageChannel(HTTPChannel):
 
     def _taken(self) -> int:
         """What grows as the client takes what we send."""
-        # Behind TLS there is a TCP connection too.
+        sock = self._tcp_socket()
+        if sock is None:
+            return self._resumed
+        # A slow client's bytes are acknowledged long before there is room for more.
+        acked: int = _ACKED.unpack(
+            sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size)
+        )[0]
+        return acked
+
+    def _tcp_socket(self) -> socket.socket | None:
+        """The socket, if it is TCP's and open; behind TLS there is one, too."""
         transport = getattr(self.transport, "transport", self.transport)
         if isinstance(transport, Connection) and transport.connected:
             sock: socket.socket = transport.getHandle()
             if sock.family in (socket.AF_INET, socket.AF_INET6):
-                # A slow client's bytes are acknowledged long before there is room for more.
-                info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size)
-                acked: int = _ACKED.unpack(info)[0]
-                return acked
-        return self._resumed
+                return sock
+        return None
 
 
 def _cancel(call: IDelayedCall | None) -> IDelayedCall | None:

@@ -117,8 +117,8 @@ class Downloads:
         if download is None:
             download = self._downloads[key] = Download(size, self._clock())
             self._log.info(
-                "{label}: {client} starts to download ({size} bytes)",
-                label=label,
+                "{image}: {client} starts to download ({size} bytes)",
+                image=label,
                 client=client,
                 size=size,
             )
@@ -142,11 +142,11 @@ class Downloads:
             download = self._downloads.pop(key)
             covered = download.coverage.covered
             self._log.info(
-                "{label}: {client} {what}: {bytes} bytes in {seconds:.1f} s, "
+                "{image}: {client} {outcome}: {bytes} bytes in {seconds:.1f} s, "
                 "{share:.1f} % of the image",
-                label=key[0],
+                image=key[0],
                 client=key[1],
-                what="has it all" if covered == download.size else "went quiet",
+                outcome="has it all" if covered == download.size else "went quiet",
                 bytes=download.bytes,
                 seconds=download.last - download.started,
                 share=100 * covered / download.size,

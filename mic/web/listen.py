@@ -1,4 +1,7 @@
-"""Listening: on Go-style addresses, on both IP families, on Twisted endpoints."""
+"""Listening: on Go-style addresses, on both IP families, on Twisted endpoints.
+
+What connections begin with, TLS or none, is in the factory.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,9 @@ from typing import Any
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
-from twisted.internet.ssl import CertificateOptions, PrivateCertificate, TLSVersion
 from twisted.internet.tcp import Port
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from mic.config import IMAGES_ADDRESS, Endpoint, Tcp, Tls
+from mic.config import IMAGES_ADDRESS, Endpoint, Tcp
 from mic.errors import ConfigError
 from mic.web.transport import FileTransport
 
@@ -34,42 +35,6 @@ class _DualStackPort(_Port):
         sock: socket.socket = super().createInternetSocket()
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         return sock
-
-
-def with_tls(factory: Any, tls: Tls | None, reactor: Any) -> Any:
-    """``factory``, behind TLS 1.2 or newer when there is a certificate.
-
-    Raises `ConfigError` when certificate and key cannot be used together.
-    """
-    if tls is None:
-        return factory
-    try:
-        with open(tls.cert_file, "rb") as cert, open(tls.key_file, "rb") as key:
-            chain, private = cert.read(), key.read()
-        options = _options(chain, private)
-    except Exception as error:
-        # OpenSSL's errors carry no key material, but say nothing to a person either.
-        name = type(error).__name__
-        raise ConfigError(
-            [
-                f"-images-tls-cert-file {tls.cert_file}, -images-tls-key-file {tls.key_file}: "
-                f"not a PEM certificate with its key ({name})"
-            ]
-        ) from None
-    return TLSMemoryBIOFactory(options, False, factory, reactor)
-
-
-def _options(chain: bytes, private: bytes) -> CertificateOptions:
-    marker = b"-----BEGIN CERTIFICATE-----"
-    first, *others = [marker + part for part in chain.split(marker)[1:]]
-    own = PrivateCertificate.loadPEM(private + b"\n" + first)
-    rest = [PrivateCertificate.loadPEM(private + b"\n" + each).original for each in others]
-    return CertificateOptions(
-        privateKey=own.privateKey.original,
-        certificate=own.original,
-        extraCertChain=rest,
-        raiseMinimumTo=TLSVersion.TLSv1_2,
-    )
 
 
 async def listen(

@@ -40,6 +40,7 @@ RETRY_AFTER = 10
 """Seconds after which a client may ask again for an image whose base is not there."""
 
 _REQUEST_BODY_LIMIT = 64 * 1024
+_TLS_FAILURES = 1000
 _ROOT_TEXT = b"mic, the machine image customizer. Images have URLs of their own.\n"
 
 
@@ -132,7 +133,7 @@ class ImageResource(Resource):
                     self._answer(request, image)
 
         def failed(failure: Failure) -> None:
-            self._log.failure("{label}: cannot be served", failure, label=entry.content.label)
+            self._log.failure("{image}: cannot be served", failure, image=entry.content.label)
             if not gone:
                 _plain(request, http.INTERNAL_SERVER_ERROR, b"Internal error.\n")
 
@@ -143,7 +144,7 @@ class ImageResource(Resource):
         if self._reasons.get(label) != reason:
             # Once, not for each of a BMC's thousands of attempts.
             self._reasons[label] = reason
-            self._log.warn("{label}: {reason}", label=label, reason=reason)
+            self._log.warn("{image}: {error}", image=label, error=reason)
         request.setHeader(b"Retry-After", b"%d" % RETRY_AFTER)
         # The reason names files of ours: it is in the log, for those who may read it.
         text = b"The base of this image cannot be used now; mic's log says why.\n"
@@ -279,7 +280,7 @@ class ImageResource(Resource):
         # The Deferred stays silent when the client goes away: the channel stops the body then.
         done = body.startProducing(consumer)
         done.addCallbacks(lambda _: _finish(request), lambda why: self._cut(request, image, why))
-        done.addErrback(lambda why: self._log.failure("{label}", why, label=image.label))
+        done.addErrback(lambda why: self._log.failure("{image}", why, image=image.label))
 
     def _soon(self, call: Any) -> object:
         return self._reactor.callLater(0, call)
@@ -287,8 +288,8 @@ class ImageResource(Resource):
     def _cut(self, request: ImageRequest, image: Image, why: Failure) -> None:
         """Break off: the client sees a body shorter than announced, and asks again."""
         self._log.error(
-            "{label}: body for {client} broken off: {error}",
-            label=image.label,
+            "{image}: body for {client} broken off: {error}",
+            image=image.label,
             client=request.channel.client,
             error=why.getErrorMessage(),
         )
@@ -364,6 +365,7 @@ class ImageSite(Site):
     protocol = ImageChannel  # type: ignore[assignment]
     displayTracebacks = False
     noisy = False
+    _log = Logger()
 
     def __init__(
         self,
@@ -384,6 +386,15 @@ class ImageSite(Site):
         )
         self.fast_lane = FastLane(images, downloads, reactor.seconds)
         self.channels: set[ImageChannel] = set()
+        self._tls_failures: set[tuple[str, str]] = set()
+
+    def tls_failed(self, client: str, reason: str) -> None:
+        """Log why a client gets nothing, once: a BMC tries again and again, and tells nobody."""
+        if len(self._tls_failures) == _TLS_FAILURES:
+            self._tls_failures.clear()
+        if (client, reason) not in self._tls_failures:
+            self._tls_failures.add((client, reason))
+            self._log.warn("{client}: no TLS connection: {error}", client=client, error=reason)
 
     def log(self, _request: http.Request) -> None:
         """Write nothing: downloads are logged, not requests."""

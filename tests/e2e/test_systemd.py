@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from certificates import issue
 from e2e import cache, debian, parts
 from functional.media import write_certificate
 
@@ -107,7 +108,7 @@ class Machine:
     def journal(self) -> str:
         return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={STATIC}", check=False)
 
-    def get(self, path: str, scheme: str = "http") -> bytes:
+    def get(self, path: str, scheme: str = "http", port: int = 8084) -> bytes:
         """What is served there; no certificate is verified."""
         done = subprocess.run(
             [
@@ -115,7 +116,7 @@ class Machine:
                 "import ssl, sys, urllib.request as u;"
                 "c = ssl._create_unverified_context();"
                 "sys.stdout.buffer.write(u.urlopen(sys.argv[1], timeout=30, context=c).read())",
-                f"{scheme}://127.0.0.1:8084{path}",
+                f"{scheme}://127.0.0.1:{port}{path}",
             ],
             capture_output=True,
             timeout=_MINUTE,
@@ -368,6 +369,44 @@ def test_tls_works_in_the_sandbox_with_its_key_as_a_credential(
     assert found
     with machine.changed(found[1]):
         assert machine.get("/worker-0.iso", "https") == plain
+
+
+def test_a_key_for_a_group_is_followed_and_plain_http_is_beside_it(machine: Machine) -> None:
+    plain = machine.get("/worker-0.iso")
+    machine.run("groupadd", "--system", "ssl-cert")
+    cert, key = machine.tree / "etc/mic/tls.crt", machine.tree / "etc/mic/tls.key"
+    first, second = issue(), issue()
+    cert.write_bytes(first.chain_pem)
+    key.write_bytes(first.key_pem)
+    machine.run("chgrp", "ssl-cert", "/etc/mic/tls.key")
+    key.chmod(0o640)
+    text = (ROOT / "docs/systemd.md").read_text()
+    group = re.search(r"\[Service\]\n(SupplementaryGroups=ssl-cert\n)", text)
+    socket_unit = re.search(
+        r"```ini\n(\[Unit\]\nDescription=[^\n]*plain HTTP.*?)```", text, re.DOTALL
+    )
+    assert group
+    assert socket_unit
+    (machine.tree / "etc/systemd/system/mic-static-http.socket").write_text(socket_unit[1])
+    flags = (
+        "-images-tls-cert-file=/etc/mic/tls.crt -images-tls-key-file=/etc/mic/tls.key "
+        "-images-http-bind-addr=127.0.0.1:1"
+    )
+    command = f"ExecStart=/opt/mic/bin/mic static -nmstate-dir=/etc/mic/hosts {flags}"
+    machine.systemctl("daemon-reload")
+    machine.systemctl("stop", STATIC)
+    machine.systemctl("start", "mic-static-http.socket")
+    with machine.changed(f"{group[1]}ExecStart=\n{command}\n"):
+        assert machine.get("/worker-0.iso", "https") == plain
+        assert machine.get("/worker-0.iso", port=8085) == plain
+        key.write_bytes(second.key_pem)
+        cert.write_bytes(second.chain_pem)
+        machine.systemctl("reload", STATIC)
+        assert f"serial number {second.serial}" in machine.journal()
+        assert machine.get("/worker-0.iso", "https") == plain
+        machine.systemctl("restart", STATIC)
+        assert machine.get("/worker-0.iso", port=8085) == plain
+        machine.systemctl("stop", "mic-static-http.socket")
 
 
 def test_restarts_under_load_refuse_no_connection(machine: Machine) -> None:

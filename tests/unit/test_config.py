@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from certificates import issue
 from hypothesis import given
 from hypothesis import strategies as st
 from toys import INITRAMFS, live_iso, put
@@ -21,10 +22,12 @@ from toys import INITRAMFS, live_iso, put
 from mic.config import (
     AgentSettings,
     Endpoint,
+    LogFormat,
+    LogLevel,
+    LogSettings,
     Mode,
     Settings,
     Tcp,
-    Tls,
     decode_pull_secret,
     flags_of,
     load,
@@ -34,6 +37,7 @@ from mic.config import (
 )
 from mic.errors import BuildInvalid, ConfigError
 from mic.ignition import Agent, VlanInterfaces
+from mic.tls import DEFAULT_CIPHERS, MinVersion, Tls
 
 SECRET = json.dumps(
     {"auths": {"quay.io": {"auth": "aHVudGVyMjpodW50ZXIy"}}, "x": "y" * 100}
@@ -104,6 +108,35 @@ def test_all_problems_are_in_one_report(tmp_path: Path) -> None:
     for name in [*environment, "IRONIC_AGENT_IMAGE", *(f"-{flag}" for flag in flags)]:
         assert [p for p in problems if name in p], f"{name} is in no problem"
     assert [p for p in problems if "-images-tls-key-file is missing" in p]
+
+
+@pytest.mark.parametrize(
+    ("given", "settings"),
+    [
+        ({}, LogSettings(image_names_are_secret=False)),
+        ({"log-format": "", "log-level": ""}, LogSettings(image_names_are_secret=False)),
+        (
+            {"log-format": "json", "log-level": "warn"},
+            LogSettings(format=LogFormat.JSON, level=LogLevel.WARN, image_names_are_secret=False),
+        ),
+    ],
+)
+def test_how_to_log(
+    environment: dict[str, str], flags: dict[str, str], given: dict[str, str], settings: LogSettings
+) -> None:
+    assert load(Mode.STATIC, environment, {**flags, **given}).log == settings
+    controller = load(Mode.CONTROLLER, environment, given).log
+    assert controller.image_names_are_secret
+    assert (controller.format, controller.level) == (settings.format, settings.level)
+
+
+def test_what_is_no_format_and_no_level_of_the_log_is_refused(
+    environment: dict[str, str], flags: dict[str, str]
+) -> None:
+    assert problems_of(environment, {**flags, "log-format": "xml", "log-level": "INFO"}) == [
+        "-log-format: 'xml' is none of text, json",
+        "-log-level: 'INFO' is none of debug, info, warn, error",
+    ]
 
 
 @pytest.mark.parametrize("name", ["DEPLOY_ISO", "IRONIC_AGENT_IMAGE"])
@@ -533,20 +566,125 @@ class TestPublishUrl:
             parse_publish_url(text)
 
 
-class TestOtherFlags:
-    def test_certificate_and_key(
-        self, environment: dict[str, str], flags: dict[str, str], tmp_path: Path
-    ) -> None:
-        cert, key = str(put(tmp_path / "c.pem", PEM)), str(put(tmp_path / "k.pem", PEM))
-        given_flags = {**flags, "images-tls-cert-file": cert, "images-tls-key-file": key}
-        settings = load(Mode.STATIC, environment, given_flags)
-        assert settings.tls == Tls(cert_file=cert, key_file=key)
-        for name in ("images-tls-cert-file", "images-tls-key-file"):
-            (problem,) = problems_of(environment, {**given_flags, name: ""})
-            assert problem.startswith(f"-{name} is missing")
-            (problem,) = problems_of(environment, {**given_flags, name: str(tmp_path / "none")})
-            assert problem.startswith(f"-{name}: {tmp_path / 'none'}: No such file")
+class TestTls:
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> dict[str, str]:
+        cert, key = issue().write(tmp_path)
+        return {"images-tls-cert-file": str(cert), "images-tls-key-file": str(key)}
 
+    def test_certificate_and_key(
+        self, environment: dict[str, str], flags: dict[str, str], files: dict[str, str]
+    ) -> None:
+        cert, key = files.values()
+        settings = load(Mode.STATIC, environment, {**flags, **files})
+        assert settings.tls == Tls(cert_file=cert, key_file=key)
+        assert settings.tls.min_version == "1.2"
+        assert settings.http_bind is None
+
+    def test_one_does_not_go_without_the_other(
+        self, environment: dict[str, str], flags: dict[str, str], files: dict[str, str]
+    ) -> None:
+        for name in files:
+            (problem,) = problems_of(environment, {**flags, **files, name: ""})
+            assert problem.startswith(f"-{name} is missing")
+            (problem,) = problems_of(environment, {**flags, **files, name: "/no/such"})
+            assert problem == f"-{name}: /no/such: No such file or directory"
+
+    def test_they_must_fit(
+        self,
+        environment: dict[str, str],
+        flags: dict[str, str],
+        files: dict[str, str],
+        tmp_path: Path,
+    ) -> None:
+        _, other = issue().write(tmp_path / "other")
+        given_flags = {**flags, **files, "images-tls-key-file": str(other)}
+        (problem,) = problems_of(environment, given_flags)
+        assert f"{other} is not the key of the first certificate in" in problem
+
+    def test_the_version_and_the_ciphers(
+        self, environment: dict[str, str], flags: dict[str, str], files: dict[str, str]
+    ) -> None:
+        given_flags = {**flags, **files, "images-tls-min-version": "1.3"}
+        tls = load(Mode.STATIC, environment, given_flags).tls
+        assert tls
+        assert tls.min_version is MinVersion.TLS_1_3
+        given_flags = {**flags, **files, "images-tls-ciphers": "ECDHE+AESGCM"}
+        tls = load(Mode.STATIC, environment, given_flags).tls
+        assert tls
+        assert tls.ciphers == "ECDHE+AESGCM"
+        empty = {"images-tls-min-version": "", "images-tls-ciphers": ""}
+        tls = load(Mode.STATIC, environment, {**flags, **files, **empty}).tls
+        assert tls
+        assert (tls.min_version, tls.ciphers) == (MinVersion.TLS_1_2, DEFAULT_CIPHERS)
+
+    @pytest.mark.parametrize("version", ["1.1", "1.0", "TLSv1.2", "1.4", "ssl3", "1.2 "])
+    def test_other_versions_are_refused(
+        self, environment: dict[str, str], flags: dict[str, str], version: str
+    ) -> None:
+        (problem,) = problems_of(environment, {**flags, "images-tls-min-version": version})
+        assert problem == f"-images-tls-min-version: {version!r} is not 1.2 or 1.3"
+
+    def test_all_problems_at_once(self, environment: dict[str, str], flags: dict[str, str]) -> None:
+        problems = problems_of(
+            environment,
+            {
+                **flags,
+                "images-tls-cert-file": "/no/cert",
+                "images-tls-key-file": "/no/key",
+                "images-tls-min-version": "2",
+                "images-tls-ciphers": "GOOD",
+                "images-http-bind-addr": "8085",
+                "images-http-publish-addr": "images:8085",
+            },
+        )
+        assert [problem.split(":")[0] for problem in problems] == [
+            "-images-tls-min-version",
+            "-images-tls-ciphers",
+            "-images-tls-cert-file",
+            "-images-tls-key-file",
+            "-images-http-bind-addr",
+            "-images-http-publish-addr",
+        ]
+
+    def test_ciphers_of_a_version_that_is_ruled_out(
+        self, environment: dict[str, str], flags: dict[str, str], files: dict[str, str]
+    ) -> None:
+        both = {"images-tls-min-version": "1.3", "images-tls-ciphers": "ECDHE+AESGCM"}
+        (problem,) = problems_of(environment, {**flags, **files, **both})
+        assert problem.startswith("-images-tls-ciphers is for TLS 1.2, which")
+
+    @pytest.mark.parametrize(
+        "more", [{"images-tls-min-version": "1.3"}, {"images-tls-ciphers": "ECDHE+AESGCM"}]
+    )
+    def test_what_asks_for_tls_is_not_served_without(
+        self, environment: dict[str, str], flags: dict[str, str], more: dict[str, str]
+    ) -> None:
+        (problem,) = problems_of(environment, {**flags, **more})
+        assert problem.startswith("-images-tls-cert-file is missing")
+
+    def test_plain_http_beside_it(
+        self, environment: dict[str, str], flags: dict[str, str], files: dict[str, str]
+    ) -> None:
+        http = {"images-http-bind-addr": ":8085", "images-http-publish-addr": "http://mic:8085/"}
+        settings = load(Mode.STATIC, environment, {**flags, **files, **http})
+        assert settings.http_bind == Tcp(host="", port=8085)
+        assert settings.http_publish_url == "http://mic:8085"
+
+    def test_plain_http_beside_plain_http_is_a_mistake(
+        self, environment: dict[str, str], flags: dict[str, str]
+    ) -> None:
+        (problem,) = problems_of(environment, {**flags, "images-http-bind-addr": ":8085"})
+        assert problem.startswith("-images-http-bind-addr needs -images-tls-cert-file")
+
+    def test_a_url_where_nothing_is_served_is_a_mistake(
+        self, environment: dict[str, str], flags: dict[str, str]
+    ) -> None:
+        (problem,) = problems_of(environment, {**flags, "images-http-publish-addr": "http://mic"})
+        assert problem.startswith("-images-http-publish-addr needs -images-http-bind-addr")
+
+
+class TestOtherFlags:
     def test_the_directory_is_required_in_static_mode(
         self, environment: dict[str, str], tmp_path: Path
     ) -> None:

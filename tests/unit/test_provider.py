@@ -1,4 +1,4 @@
-"""Names of controller mode's images: random, or derived from a key.
+"""Names of controller mode's images, random or derived from a key, and their URLs.
 
 Scope: mic.provider over real bases and archives; what HTTP clients get is tested elsewhere.
 """
@@ -52,11 +52,14 @@ async def keyfile(document: bytes) -> tuple[Keyfile, ...]:
 class Process:
     """What one process serves, over the base images in a directory."""
 
-    def __init__(self, iso: Path, threads: Threads, key: bytes, *, started: float = 1e9) -> None:
+    def __init__(
+        self, iso: Path, threads: Threads, key: bytes, *, started: float = 1e9, http: str = ""
+    ) -> None:
         self.bases = Bases(BasePaths(iso=str(iso)), "x86_64", threads)
         self.images = Images(self.bases, lambda: started)
         self.published = PublishedImages(
             publish_url="http://images.example",
+            http_publish_url=http,
             rootfs_url="",
             host_architecture="x86_64",
             url_key=key,
@@ -191,3 +194,50 @@ async def test_the_key_is_in_no_repr(iso: Path, threads: Threads) -> None:
     for shown in (repr(process.published), repr(entry), repr(entry.content), repr(REQUEST)):
         assert KEY.decode() not in shown
         assert name not in shown
+
+
+HTTP = "http://boot.example:8085/b"
+
+
+@pytest.mark.parametrize("key", [b"", KEY])
+@pytest.mark.parametrize("http", ["", HTTP])
+@pytest_twisted.ensureDeferred
+async def test_what_network_boot_reads_is_published_as_plain_http_if_there_is_any(
+    iso: Path, threads: Threads, http: str, key: bytes
+) -> None:
+    process = Process(iso, threads, key, http=http)
+    medium = await process.published.build(REQUEST)
+    boot = await process.published.build(replace(REQUEST, format="initrd"))
+    assert re.fullmatch(r"http://images\.example/[^/]+\.iso", medium.image_url)
+    assert medium.kernel_url == ""
+    where = re.escape(http or "http://images.example")
+    assert re.fullmatch(rf"{where}/[^/]+\.initramfs", boot.image_url)
+    assert re.fullmatch(rf"{where}/kernel-x86_64", boot.kernel_url)
+    for url in (medium.image_url, boot.image_url, boot.kernel_url):
+        assert process.published.serves(url)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_url_of_before_there_was_plain_http_is_none_of_ours(
+    iso: Path, threads: Threads
+) -> None:
+    """So that the new one is written into the status."""
+    before, process = Process(iso, threads, KEY), Process(iso, threads, KEY, http=HTTP)
+    request = replace(REQUEST, format="initrd")
+    old, new = await before.url(request), await process.url(request)
+    assert old.rpartition("/")[2] == new.rpartition("/")[2]
+    assert process.published.serves(new)
+    assert not process.published.serves(old)
+    medium = await process.url()
+    assert not process.published.serves(medium.replace("http://images.example", HTTP))
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_what_is_kept_is_served_on_over_plain_http_too(
+    iso: Path, threads: Threads
+) -> None:
+    process = Process(iso, threads, b"", http=HTTP)
+    request = replace(REQUEST, format="initrd")
+    old, new = await process.url(replace(request, hostname="old")), await process.url(request)
+    process.published.discard("hosts", "worker-0", keep=[new])
+    assert [process.published.serves(url) for url in (old, new)] == [False, True]

@@ -135,7 +135,8 @@ def test_the_watchdog_is_on_when_it_is_for_us(variables: dict[str, str], seconds
     ],
 )
 def test_sockets_are_taken_only_when_they_are_for_us(environment: dict[str, str]) -> None:
-    assert Systemd(environment, ME).sockets == ()
+    systemd = Systemd(environment, ME)
+    assert systemd.sockets == systemd.http_sockets == ()
 
 
 # Descriptors are passed as systemd does, from 3 on, so this takes a process of its own.
@@ -160,8 +161,9 @@ for number, descriptor in enumerate(sockets):
 from mic.errors import ConfigError
 from mic.systemd import Systemd
 try:
-    print(Systemd({"LISTEN_FDS": str(len(kinds)), "LISTEN_PID": str(os.getpid()),
-                   "LISTEN_FDNAMES": names}, os.getpid()).sockets)
+    systemd = Systemd({"LISTEN_FDS": str(len(kinds)), "LISTEN_PID": str(os.getpid()),
+                       "LISTEN_FDNAMES": names}, os.getpid())
+    print(*systemd.sockets, "http:", *systemd.http_sockets)
 except ConfigError as error:
     print(*error.problems, sep="\\n")
 """
@@ -181,8 +183,13 @@ def _taken(names: str, *kinds: str) -> str:
 
 
 def test_all_sockets_for_images_are_taken() -> None:
-    assert _taken("images", "inet") == "(3,)"
-    assert _taken("images:images", "inet", "inet6") == "(3, 4)"
+    assert _taken("images", "inet") == "3 http:"
+    assert _taken("images:images", "inet", "inet6") == "3 4 http:"
+
+
+def test_sockets_for_plain_http_are_told_from_the_others() -> None:
+    assert _taken("images-http:images", "inet", "inet6") == "4 http: 3"
+    assert _taken("images-http", "inet") == "http: 3"
 
 
 @pytest.mark.parametrize("names", ["mic.socket", "", "images-too"])
@@ -199,6 +206,7 @@ def test_fewer_names_than_sockets_are_an_error() -> None:
 @pytest.mark.parametrize("kind", ["dgram", "inet-bound"])
 def test_a_socket_that_takes_no_connections_is_an_error(kind: str) -> None:
     assert "ListenStream=" in _taken("images", kind)
+    assert "ListenStream=" in _taken("images-http", kind)
 
 
 def test_a_number_without_sockets_is_an_error() -> None:

@@ -18,7 +18,13 @@ SHELLS = {"mic/nmstate/nmstatectl.py", "mic/nmstate/conversion.py"}
 """The modules of a pure package that do I/O."""
 
 PURE_ROOMS = ("mic/image/", "mic/ignition/", "mic/nmstate/")
-PURE_MODULES = ("mic/web/ranges.py", "mic/web/conditions.py", "mic/config.py", "mic/errors.py")
+PURE_MODULES = (
+    "mic/web/ranges.py",
+    "mic/web/conditions.py",
+    "mic/config.py",
+    "mic/errors.py",
+    "mic/redact.py",
+)
 EFFECTS = {"twisted", "zope", "kubernetes", "socket", "subprocess", "asyncio", "threading", "treq"}
 
 
