@@ -1,7 +1,7 @@
-"""Scope: a short soak: slow readers, images that change, an API server that fails, and mic stays flat.
+"""Scope: a short soak: slow readers, images that change, a failing API server, and mic stays flat.
 
-The same as ``bench/soak.py``, but smaller and for a minute and a half. What is asserted is what does
-not depend on the machine's speed: every byte, no refusal of what is there, objects that become what
+The same as ``bench/soak.py``, but smaller and for a minute and a half. What is asserted does not
+depend on the machine's speed: every byte, no refusal of what is there, objects that become what
 they describe, and memory, descriptors, threads and objects that do not grow.
 """
 
