@@ -19,7 +19,7 @@ setup(
         "cryptography>=45.0.7",
         "treq>=24.9.1",
         "pyyaml>=6.0.1",
-        "kubernetes>=31.0.0",
+        "kubernetes>=37.0.0",
     ],
     extras_require={
         "test": [

@@ -29,6 +29,21 @@ class _Loaded:
     bases: dict[Kind, Base | MicError]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseState:
+    """A base file for people: what it is and which version, or the ``problem`` with it.
+
+    ``volume`` is an ISO's own name; ``digest`` the first twelve hexadecimal digits, as in the log.
+    """
+
+    path: str
+    kind: Kind
+    volume: str = ""
+    size: int = 0
+    digest: str = ""
+    problem: str = ""
+
+
 class Bases:
     """Base images by kind, stream and architecture.
 
@@ -75,6 +90,26 @@ class Bases:
             elif isinstance(base, MicError):
                 problems.append(str(base))
         return problems
+
+    def states(self) -> list[BaseState]:
+        """The base files that were read, each as what its name says it is."""
+        states = []
+        for path, loaded in sorted(self._loaded.items()):
+            kind = self._catalog.kind_of(path)
+            base = loaded.bases[kind]
+            if isinstance(base, MicError):
+                states.append(BaseState(path=path, kind=kind, problem=str(base)))
+            else:
+                states.append(
+                    BaseState(
+                        path=path,
+                        kind=kind,
+                        volume=base.volume,
+                        size=base.file.size,
+                        digest=_shown_digest(base.file),
+                    )
+                )
+        return states
 
     async def base(self, kind: Kind, *, stream: str = "", architecture: str = "") -> Base:
         """The base for a kind of image, loaded when it must be.
@@ -178,8 +213,12 @@ class Bases:
                 path=path,
                 kind=kind.value,
                 size=now.file.size,
-                digest=now.file.digest.hex()[:12],
+                digest=_shown_digest(now.file),
             )
+
+
+def _shown_digest(file: BaseFile) -> str:
+    return file.digest.hex()[:12]
 
 
 def _missing(kind: Kind, stream: str, architecture: str) -> str:

@@ -15,6 +15,7 @@ Usage: mic COMMAND [FLAGS]
 
   controller  reconcile PreprovisioningImages and serve their images
   static      serve an image for each NMState file of a directory
+  status      tell what a running mic does, and who reads which image
   demo        try mic without CoreOS media and without configuration
   show        print what an image carries
   keyfiles    print or write the keyfiles that NMState documents become
@@ -26,10 +27,13 @@ mic COMMAND -h tells the flags of a command. README.md tells the environment var
 
 
 def serve(program: str, mode: Mode, arguments: Sequence[str]) -> int:
-    """Run a mode in the foreground until a signal ends it; the process's exit status."""
+    """Run a mode in the foreground until a signal ends it, then end the process.
+
+    Returns, with the process's exit status, only when the configuration cannot be used.
+    """
     # As it was given: Twisted takes systemd's sockets out of it when it is imported.
     environment = dict(os.environ)
-    from mic.run import parse_or_exit, run
+    from mic.run import leave, parse_or_exit, run
 
     flags = parse_or_exit(program, arguments, flags_of(mode))
     from twisted.internet import reactor
@@ -45,7 +49,7 @@ def serve(program: str, mode: Mode, arguments: Sequence[str]) -> int:
     except ConfigError as error:
         sys.stderr.write(reason(error) + "\n")
         return 1
-    return run(service)
+    return leave(run(service))
 
 
 def static_server() -> None:
@@ -64,6 +68,12 @@ def _controller(arguments: Sequence[str]) -> int:
 
 def _static(arguments: Sequence[str]) -> int:
     return serve("mic static", Mode.STATIC, arguments)
+
+
+def _status(arguments: Sequence[str]) -> int:
+    from mic.status import main as status
+
+    return status(arguments)
 
 
 def _demo(arguments: Sequence[str]) -> int:
@@ -87,6 +97,7 @@ def _keyfiles(arguments: Sequence[str]) -> int:
 _COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "controller": _controller,
     "static": _static,
+    "status": _status,
     "demo": _demo,
     "show": _show,
     "keyfiles": _keyfiles,

@@ -11,8 +11,10 @@ from typing import Any
 
 from mic.kube.controller import Controller
 from mic.kube.election import Election
+from mic.kube.events import Event, EventRecorder
 from mic.kube.threads import ThreadedKubernetes, load_configuration, own_namespace
 from mic.provider import PublishedImages
+from mic.web.downloads import STALL, Progress, State
 
 
 class ClusterHosts:
@@ -47,6 +49,13 @@ class ClusterHosts:
             random=Random(),  # noqa: S311 - spreads load, guards nothing
             leads=self._leads,
         )
+        self._events = EventRecorder(
+            api=self._api,
+            # In a pod, its name.
+            instance=socket.gethostname(),
+            clock=reactor,
+            now=_now,
+        )
         if leader_elect:
             self._election = Election(
                 api=self._api,
@@ -70,6 +79,7 @@ class ClusterHosts:
         self._controller.startService()
         if self._election is not None:
             self._election.startService()
+        self._events.start()
 
     async def look(self) -> None:
         """Notice when files that all images share have changed; the cluster tells by itself."""
@@ -77,12 +87,30 @@ class ClusterHosts:
 
     async def stop(self) -> None:
         """Let passes end for a moment, then stop asking."""
+        self._events.stop()
         if self._controller.running:
             await self._controller.stopService()
             if self._election is not None:
                 # A successor may begin at once, unless a write of ours may still arrive.
                 await self._election.stopService(release=not self._controller.cut_short)
             await self._api.stopService()
+
+    def downloaded(self, progress: Progress) -> None:
+        """Have an event tell, on the image's object, what became of a download."""
+        subject = self._images.subject(progress.label)
+        told = _told(progress)
+        if subject is None or told is None:
+            return
+        reason, message = told
+        self._events.record(
+            Event(
+                subject=subject,
+                reason=reason,
+                message=message,
+                about=progress.client,
+                warning=progress.state in (State.STALLED, State.BROKEN_OFF),
+            )
+        )
 
     def settled(self) -> bool:
         """Whether all objects that were there at the start are reconciled."""
@@ -114,3 +142,22 @@ class ClusterHosts:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _told(progress: Progress) -> tuple[str, str] | None:
+    """The reason and the message of an event; None for what the log alone tells."""
+    image = f"the {progress.label.rpartition(' ')[2]} image"
+    who = progress.client
+    took = f"{progress.bytes} bytes in {progress.seconds:.0f} s"
+    far = f"{progress.share:.1f} % of {image} read, {took}"
+    if progress.state is State.DOWNLOADING:
+        if progress.before is State.STALLED:
+            return None
+        return "ImageDownloadStarted", f"{who} starts to download {image}, {progress.size} bytes"
+    if progress.state is State.COMPLETE:
+        return "ImageDownloaded", f"{who} has read the whole of {image}, {took}"
+    if progress.state is State.STALLED:
+        return "ImageDownloadStalled", f"{who} has taken nothing for {STALL:.0f} s: {far}"
+    if progress.state is State.BROKEN_OFF:
+        return "ImageDownloadInterrupted", f"{who} was broken off: {far}"
+    return "ImagePartlyRead", f"{who} asks for no more: {far}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from mic.bases import Bases
 from mic.image.store import Content, Entry, Image, Store
@@ -22,6 +22,9 @@ class Images:
 
     def __len__(self) -> int:
         return len(self._store)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._store)
 
     def entry(self, name: str) -> Entry | None:
         """What is published under a name."""

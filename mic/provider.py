@@ -19,6 +19,7 @@ from mic.ignition import Agent
 from mic.image.base import Kind
 from mic.image.store import Content, ImageVersion
 from mic.images import Images
+from mic.kube.events import ObjectReference
 from mic.kube.images import GeneratedImage, ImageRequest
 
 _NAME_BYTES = 20
@@ -59,6 +60,7 @@ class PublishedImages:
         self._bases = bases
         self._builder = builder
         self._names: dict[tuple[str, str], dict[str, Content]] = {}
+        self._subjects: dict[str, ObjectReference] = {}
         self._agent: Agent | str = ""
         self._changed: list[Callable[[], None]] = []
         bases.changed.append(self._tell)
@@ -111,9 +113,15 @@ class PublishedImages:
         for each, content in list(names.items()):
             if self._url(each, content.kind) not in keep:
                 self._images.discard(each)
-                del names[each]
+                label = names.pop(each).label
+                if all(content.label != label for content in names.values()):
+                    self._subjects.pop(label, None)
         if not names:
             self._names.pop((namespace, name), None)
+
+    def subject(self, label: str) -> ObjectReference | None:
+        """The object that an image of this label belongs to; a kernel belongs to none."""
+        return self._subjects.get(label)
 
     def serves(self, url: str) -> bool:
         """Whether ``url`` is one of ours and is served."""
@@ -145,6 +153,9 @@ class PublishedImages:
             callback()
 
     def _publish(self, request: ImageRequest, content: Content) -> str:
+        self._subjects[content.label] = ObjectReference(
+            namespace=request.namespace, name=request.name, uid=request.uid
+        )
         names = self._names.setdefault((request.namespace, request.name), {})
         name = f"{self._secret_name(request, content, names)}.{content.kind.value}"
         self._images.publish(name, content)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from twisted.application.service import IService
 
@@ -112,3 +115,16 @@ def run(service: object) -> int:
     reactor.addSystemEventTrigger("before", "shutdown", running.stopService)
     reactor.run()
     return 0
+
+
+def leave(status: int) -> NoReturn:
+    """End the process without taking the interpreter apart.
+
+    That frees what the kernel frees anyway, for a fifth of a second of CPU time in controller
+    mode: seconds on a busy machine, of the few that whoever stops us waits. And it would meet
+    threads that still block, in a server that does not answer or a disk.
+    """
+    atexit._run_exitfuncs()  # the Kubernetes client's removes the files it made of inline keys
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)

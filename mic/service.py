@@ -7,6 +7,8 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Iterator
+from dataclasses import asdict
 from types import FrameType
 from typing import Any, Protocol
 
@@ -17,6 +19,8 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mic import __version__
+from mic.admin import AdminEndpoint
 from mic.bases import Bases
 from mic.build import Builder
 from mic.config import (
@@ -29,6 +33,7 @@ from mic.config import (
     Tcp,
 )
 from mic.errors import ConfigError
+from mic.fetches import fetches
 from mic.images import Images
 from mic.nmstate.conversion import Conversion
 from mic.static import StaticHosts
@@ -124,6 +129,8 @@ class Mic(Service):
             missing=self.hosts.missing,
             problems=self._problems,
         )
+        self._admin = AdminEndpoint(reactor, self.describe)
+        self._started = 0.0
         self._ports: list[IListeningPort] = []
         self._http_ports: list[IListeningPort] = []
         self._pulse = LoopingCall(self._systemd.alive)
@@ -131,7 +138,7 @@ class Mic(Service):
         self._health_port: IListeningPort | None = None
         self._loops = [
             (LoopingCall(self._look), LOOK_AGAIN),
-            (LoopingCall(self.downloads.sweep), _SWEEP),
+            (LoopingCall(self._sweep), _SWEEP),
         ]
         if self.certificate is not None:
             # By itself: media that hang do not keep a certificate from being exchanged.
@@ -168,17 +175,20 @@ class Mic(Service):
             bases=self.bases,
             builder=builder,
         )
-        return ClusterHosts(
+        hosts = ClusterHosts(
             kubeconfig=settings.kubeconfig,
             namespace=settings.namespace,
             leader_elect=settings.leader_elect,
             images=published,
             reactor=self._reactor,
         )
+        self.downloads.listeners.append(hosts.downloaded)
+        return hosts
 
     def startService(self) -> None:
         """Listen and start; raises `SystemExit` with the reason when that cannot be."""
         super().startService()
+        self._started = time.time()
         _raise_descriptor_limit()
         problems: list[Failure] = []
         Deferred.fromCoroutine(self._listen()).addErrback(problems.append)
@@ -186,6 +196,7 @@ class Mic(Service):
             if isinstance(failure.value, ConfigError):
                 raise SystemExit(reason(failure.value))
             failure.raiseException()
+        self._admin.start()
         self._systemd.status("reading base images and hosts")
         if self._systemd.watchdog:
             # From the reactor's loop: when that hangs, systemd ends and restarts us.
@@ -294,6 +305,34 @@ class Mic(Service):
         else:
             self._systemd.status(self._status())
 
+    def _sweep(self) -> None:
+        self.downloads.sweep()
+        self.downloads.keep({entry.content.label for entry in self.images})
+
+    def describe(self) -> Iterator[dict[str, Any]]:
+        """What there is to know of this process, for `mic.status`: first of the process itself,
+        then of each image. Times are seconds since the epoch.
+
+        Images go by their labels: nothing here is the right to read one.
+        """
+        yield {
+            "version": __version__,
+            "pid": os.getpid(),
+            "mode": self._settings.mode.value,
+            "started": self._started,
+            "now": time.time(),
+            "addresses": [_shown(port.getHost()) for port in self._ports],
+            "http_addresses": [_shown(port.getHost()) for port in self._http_ports],
+            "url": self._settings.publish_url,
+            "serving": self.ready.called,
+            "missing": list(self.hosts.missing()),
+            "defects": list(self.hosts.defects()),
+            "problems": self._problems(),
+            "bodies": {"open": self.downloads.open, "limit": self.downloads.limit},
+            "bases": [asdict(base) for base in self.bases.states()],
+        }
+        yield from map(asdict, fetches(self.images, self.downloads))
+
     def _status(self) -> str:
         status = f"serving {len(self.images)} images on {_shown(self.address)}"
         problems = [*self.hosts.defects(), *self.hosts.missing()]
@@ -316,6 +355,7 @@ class Mic(Service):
             self._systemd.ready(self._status())
 
     async def _stop(self) -> None:
+        await self._admin.stop()
         await self.hosts.stop()
         for port in (*self._ports, *self._http_ports, self._health_port):
             if port is not None:

@@ -24,6 +24,7 @@ from mic.image.cpio import GZIP_MAGIC, ArchiveError, config_of
 from mic.image.iso9660 import Iso, IsoError
 from mic.image.layout import Source
 from mic.run import parse_or_exit
+from mic.text import printable
 
 _FLAGS = (
     Flag(name="show-secrets", default="false", meaning="do not mask secrets", switch=True),
@@ -117,7 +118,7 @@ def describe(config: bytes, kernel: str | None, *, secrets: bool) -> Iterator[st
     """Lines that tell people what an Ignition config does; raises `ShowError` if it is none."""
     try:
         value: dict[str, Any] = json.loads(config)
-        version = _printable(value["ignition"]["version"])
+        version = printable(value["ignition"]["version"])
         lines = list(_described(value, kernel, str if secrets else mask, secrets=secrets))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise ShowError("the archive holds no Ignition config") from None
@@ -129,23 +130,23 @@ def _described(
     value: dict[str, Any], kernel: str | None, hide: Callable[[str], str], *, secrets: bool
 ) -> Iterator[str]:
     if kernel is not None:
-        yield f"kernel arguments: {_printable(hide(kernel))}\n"
+        yield f"kernel arguments: {printable(hide(kernel))}\n"
     for user in value.get("passwd", {}).get("users", []):
-        yield f"\nuser {_printable(user['name'])}\n"
+        yield f"\nuser {printable(user['name'])}\n"
         for key in user.get("sshAuthorizedKeys", []):
             yield from _indented(hide(key))
     for file in value.get("storage", {}).get("files", []):
         sources = [file["contents"]] if "contents" in file else file.get("append", [])
         appended = "" if "contents" in file else " (appended)"
         content = b"".join(_data(each.get("source", "")) for each in sources)
-        path, mode = _printable(file["path"]), file.get("mode") or 0
+        path, mode = printable(file["path"]), file.get("mode") or 0
         yield f"\nfile {path} {mode:04o}, {len(content)} bytes{appended}\n"
         if path.endswith("authfile.json") and not secrets:
             yield "    (secret)\n"
         else:
             yield from _indented(hide(content.decode("utf-8", "replace")))
     for unit in value.get("systemd", {}).get("units", []):
-        yield f"\nunit {_printable(unit['name'])}{', enabled' if unit.get('enabled') else ''}\n"
+        yield f"\nunit {printable(unit['name'])}{', enabled' if unit.get('enabled') else ''}\n"
         yield from _indented(hide(unit.get("contents") or ""))
 
 
@@ -163,14 +164,7 @@ def mask(text: str) -> str:
 
 
 def _indented(text: str) -> Iterator[str]:
-    return (f"    {_printable(line)}\n" for line in text.splitlines())
-
-
-def _printable(text: str) -> str:
-    """``text`` as it may go to a terminal, which an image must not command."""
-    if not isinstance(text, str):
-        raise TypeError(text)
-    return "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in text)
+    return (f"    {printable(line)}\n" for line in text.splitlines())
 
 
 def _data(url: str) -> bytes:

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from mic.kube.api import (
+    PREPROVISIONING_IMAGES,
     ApiError,
     Conflict,
     Gone,
@@ -89,7 +90,8 @@ class MemoryKubernetes:
         if continue_token:
             version, found = self._lists[continue_token]
             if version < self._oldest:
-                raise Gone(f"list {resource}: continue token expired")
+                where = namespace or "all namespaces"
+                raise Gone(f"list {resource.plural} in {where}: continue token expired")
         else:
             version = self._version
             found = [
@@ -116,7 +118,7 @@ class MemoryKubernetes:
         await self._arrive("watch", resource, "")
         since = int(resource_version)
         if since < self._oldest:
-            raise Gone(f"watch {resource}: too old resource version {since}")
+            raise Gone(f"watch {resource.plural}: too old resource version {since}")
         watch = _Watch(
             resource=str(resource),
             namespace=namespace,
@@ -144,23 +146,22 @@ class MemoryKubernetes:
     async def replace(self, resource: Resource, body: Json) -> Json:
         await self._arrive("update", resource, body["metadata"]["name"])
         old, new = self._locked(resource, body), copy.deepcopy(body)
-        new["metadata"]["creationTimestamp"] = old["metadata"]["creationTimestamp"]
-        new["metadata"]["generation"] = old["metadata"]["generation"]
+        for kept in ("creationTimestamp", "generation", "uid"):
+            if kept in old["metadata"]:
+                new["metadata"][kept] = old["metadata"][kept]
         if "deletionTimestamp" in old["metadata"]:
             new["metadata"]["deletionTimestamp"] = old["metadata"]["deletionTimestamp"]
             added = set(_finalizers(new)) - set(_finalizers(old))
             if added:
-                raise Invalid(f"update {resource}: metadata.finalizers of a deleted object")
+                raise Invalid(f"{_asked('update', resource, body)}: metadata.finalizers")
         new.pop("status", None)
         if "status" in old:
             new["status"] = old["status"]
-        if new.get("spec") != old.get("spec"):
-            new["metadata"]["generation"] += 1
         return self._store(resource, old, new)
 
     async def replace_status(self, resource: Resource, body: Json) -> Json:
         await self._arrive("update status", resource, body["metadata"]["name"])
-        old = self._locked(resource, body)
+        old = self._locked(resource, body, "/status")
         return self._store(
             resource, old, {**copy.deepcopy(old), "status": copy.deepcopy(body["status"])}
         )
@@ -174,21 +175,19 @@ class MemoryKubernetes:
         new.pop("status", None)
         metadata = new["metadata"]
         if "name" not in metadata:
-            metadata["name"] = f"{metadata.pop('generateName')}{self._uids}"
+            metadata["name"] = f"{metadata['generateName']}{self._uids}"
         key = (str(resource), metadata["namespace"], metadata["name"])
         if key in self._objects:
-            raise Conflict(f"{resource} exists")
-        metadata.update(
-            uid=f"uid-{self._uids}", generation=1, creationTimestamp="2026-01-01T00:00:00Z"
-        )
+            raise Conflict(f"{_asked('create', resource, new)}: it exists")
+        metadata.update(uid=f"uid-{self._uids}", creationTimestamp="2026-01-01T00:00:00Z")
+        if resource == PREPROVISIONING_IMAGES:
+            metadata["generation"] = 1
         return self._store(resource, None, new)
 
     def edit(self, resource: Resource, namespace: str, name: str, change: dict[str, Any]) -> Json:
         """As ``kubectl patch --type merge``, the status included."""
         old = self._found(resource, namespace, name)
         new = _merged(old, change)
-        if new.get("spec") != old.get("spec"):
-            new["metadata"]["generation"] += 1
         return self._store(resource, old, new)
 
     def delete(self, resource: Resource, namespace: str, name: str) -> None:
@@ -196,11 +195,10 @@ class MemoryKubernetes:
         old = self._found(resource, namespace, name)
         if _finalizers(old):
             if "deletionTimestamp" not in old["metadata"]:
-                self._store(
-                    resource,
-                    old,
-                    _merged(old, {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
-                )
+                new = _merged(old, {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})
+                if "generation" in new["metadata"]:
+                    new["metadata"]["generation"] += 1
+                self._store(resource, old, new)
             return
         self._remove(resource, old)
 
@@ -229,10 +227,11 @@ class MemoryKubernetes:
                 watch.end.errback(why)
 
     def bookmark(self) -> None:
-        """Tell every watch of the present version."""
+        """Tell every watch of the present version, behind the events that are on their way."""
+        body = {"metadata": {"resourceVersion": str(self._version)}}
+        event = WatchEvent(type="BOOKMARK", object=body)
         for watch in list(self._watches):
-            body = {"metadata": {"resourceVersion": str(self._version)}}
-            watch.on_event(WatchEvent(type="BOOKMARK", object=body))
+            self._later(watch, lambda watch=watch: watch.on_event(event))  # type: ignore[misc]
 
     # --------------------------------------------------------------------------------------------
 
@@ -249,20 +248,29 @@ class MemoryKubernetes:
         try:
             return self._objects[(str(resource), namespace, name)]
         except KeyError:
-            raise NotFound(f"{resource} {namespace}/{name}") from None
+            raise NotFound(f"get {resource.plural} {namespace}/{name}") from None
 
-    def _locked(self, resource: Resource, body: Json) -> Json:
+    def _locked(self, resource: Resource, body: Json, subresource: str = "") -> Json:
+        asked = _asked("update", resource, body, subresource)
         metadata = body["metadata"]
-        old = self._found(resource, metadata["namespace"], metadata["name"])
         if not metadata.get("resourceVersion"):
-            raise Invalid(f"update {resource}: metadata.resourceVersion")
+            raise Invalid(f"{asked}: metadata.resourceVersion")
+        old = self._objects.get((str(resource), metadata["namespace"], metadata["name"]))
+        if old is None:
+            # A uid is a precondition, and one that nothing meets.
+            raise Conflict(asked) if metadata.get("uid") else NotFound(asked)
         for field in ("resourceVersion", "uid"):
             if metadata.get(field, old["metadata"][field]) != old["metadata"][field]:
-                raise Conflict(f"update {resource} {metadata['name']}: the object changed")
+                raise Conflict(f"{asked}: the object changed")
         return old
 
     def _store(self, resource: Resource, old: Json | None, new: Json) -> Json:
+        for name in ("labels", "annotations", "finalizers", "ownerReferences"):
+            if not new["metadata"].get(name):
+                new["metadata"].pop(name, None)
         if old is not None:
+            if "generation" in old["metadata"] and new.get("spec") != old.get("spec"):
+                new["metadata"]["generation"] = old["metadata"]["generation"] + 1
             new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
             if new == old:
                 return copy.deepcopy(old)  # a write that changes nothing makes no version
@@ -287,14 +295,18 @@ class MemoryKubernetes:
         change = _Change(version=self._version, resource=plural, before=before, after=after)
         self._history.append(change)
         for watch in list(self._watches):
-            # Later, as over a network: never inside the write that caused it.
-            now = self._clock.seconds()
-            watch.due = max(watch.due, now + self._latency())
-            self._clock.callLater(watch.due - now, self._send_live, watch, change)
+            self._later(watch, lambda watch=watch: self._send(watch, change))  # type: ignore[misc]
 
-    def _send_live(self, watch: _Watch, change: _Change) -> None:
-        if watch in self._watches:
-            self._send(watch, change)
+    def _later(self, watch: _Watch, send: Callable[[], None]) -> None:
+        """As over a network: in order, and never inside the write that caused it."""
+
+        def arrive() -> None:
+            if watch in self._watches:
+                send()
+
+        now = self._clock.seconds()
+        watch.due = max(watch.due, now + self._latency())
+        self._clock.callLater(watch.due - now, arrive)
 
     @staticmethod
     def _send(watch: _Watch, change: _Change) -> None:
@@ -317,6 +329,12 @@ class MemoryKubernetes:
         else:
             return
         watch.on_event(event)
+
+
+def _asked(verb: str, resource: Resource, body: Json, subresource: str = "") -> str:
+    metadata = body["metadata"]
+    where = f"{metadata['namespace']}/{metadata.get('name', '')}"
+    return f"{verb} {resource.plural}{subresource} {where}"
 
 
 def _finalizers(body: Json) -> list[str]:

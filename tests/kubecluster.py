@@ -48,7 +48,7 @@ class Cluster:
         """Make the namespace and the proxy; no controller yet."""
         self.kube.create_namespace(self.namespace)
         self.proxy.start()
-        self._kubeconfig = self.kube.kubeconfig(self.folder / "config", url=self.proxy.url)
+        self.kubeconfig = self.kube.kubeconfig(self.folder / "config", url=self.proxy.url)
         globalLogPublisher.addObserver(self._observe)
 
     async def stop(self) -> None:
@@ -66,7 +66,7 @@ class Cluster:
 
     def start_controller(self, images: StubImages | None = None) -> Controller:
         """A controller with nothing but the rights that our manifests grant."""
-        api = ThreadedKubernetes(load_configuration(str(self._kubeconfig)), reactor)
+        api = ThreadedKubernetes(load_configuration(str(self.kubeconfig)), reactor)
         controller = Controller(
             api=api,
             images=images or self.images,
@@ -124,9 +124,9 @@ class Cluster:
 
     # --- waiting --------------------------------------------------------------------------------
 
-    async def until(self, holds: Callable[[], Any], what: str) -> None:
+    async def until(self, holds: Callable[[], Any], what: str, patience: float = PATIENCE) -> None:
         """Wait until something holds that can only be asked for."""
-        deadline = reactor.seconds() + PATIENCE
+        deadline = reactor.seconds() + patience
         while not holds():
             if reactor.seconds() > deadline:
                 raise AssertionError(f"never came: {what}; log: {self.log[-20:]}")

@@ -51,6 +51,7 @@ class FaultProxy:
         """(monotonic time, verb and resource) of every request that came."""
         self.watches: set[Request] = set()
         self.channels: set[Any] = set()
+        self._held: list[Deferred[None]] | None = None
         self._port: Any = None
 
     def start(self) -> None:
@@ -72,6 +73,19 @@ class FaultProxy:
                 request.write(half_event)
             if request.transport is not None:
                 request.transport.loseConnection()
+
+    def hold_watches(self, held: bool) -> None:
+        """Let new watches wait here, or go on to the API server."""
+        waiting, self._held = self._held or [], [] if held else None
+        for each in waiting:
+            each.callback(None)
+
+    async def passed(self) -> None:
+        """Wait while watches are held."""
+        if self._held is not None:
+            waiting: Deferred[None] = Deferred()
+            self._held.append(waiting)
+            await waiting
 
     def count(self) -> Counter[str]:
         """Requests by verb and resource since `forget`."""
@@ -132,6 +146,8 @@ class _Everything(Resource):
             self._proxy.watches.discard(request)
 
         request.notifyFinish().addErrback(lost)
+        if watch:
+            await self._proxy.passed()
         response = await self._proxy.agent.request(
             request.method,
             self._proxy.target(path),

@@ -6,6 +6,7 @@ RBAC is on. What users, the namespace controller and the garbage collector would
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -28,7 +29,8 @@ MANIFESTS = ROOT / "deploy" / "kubernetes"
 ACCOUNT = ("machine-image-customizer", "machine-image-customizer")
 """Namespace and name of the service account in our manifests."""
 
-_ADMIN_TOKEN = "administrator"
+ADMINISTRATOR = "administrator"
+"""The token of somebody who may do everything."""
 _START_SECONDS = 90
 
 
@@ -52,8 +54,8 @@ class KubeServer:
         self._extra = extra
         self._etcd: subprocess.Popen[bytes] | None = None
         self._apiserver: subprocess.Popen[bytes] | None = None
-        self._etcd_ports = (_free_port(), _free_port())
-        self.port = _free_port()
+        self._etcd_ports = (free_port(), free_port())
+        self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(
@@ -62,7 +64,7 @@ class KubeServer:
             serialization.NoEncryption(),
         )
         (folder / "sa.key").write_bytes(pem)
-        (folder / "tokens.csv").write_text(f'{_ADMIN_TOKEN},admin,admin,"system:masters"\n')
+        (folder / "tokens.csv").write_text(f'{ADMINISTRATOR},admin,admin,"system:masters"\n')
         self._certificate = folder / "certs" / "apiserver.crt"
         self._http = urllib3.PoolManager(ca_certs=str(self._certificate), retries=False)
 
@@ -103,6 +105,7 @@ class KubeServer:
                     f"--service-account-signing-key-file={self.folder / 'sa.key'}",
                     "--service-cluster-ip-range=10.0.0.0/24",
                     "--disable-admission-plugins=ServiceAccount",
+                    "--allow-privileged=true",
                     "--v=0",
                     *self._extra,
                 ],
@@ -158,7 +161,7 @@ class KubeServer:
             method,
             self.url + path,
             body=None if body is None else json.dumps(body),
-            headers={"Authorization": f"Bearer {_ADMIN_TOKEN}", "Content-Type": content},
+            headers={"Authorization": f"Bearer {ADMINISTRATOR}", "Content-Type": content},
             timeout=30,
         )
         text = response.data.decode()
@@ -195,7 +198,7 @@ class KubeServer:
                 self.assets / "kubectl",
                 f"--server={self.url}",
                 "--insecure-skip-tls-verify",
-                f"--token={_ADMIN_TOKEN}",
+                f"--token={ADMINISTRATOR}",
                 f"--cache-dir={self.folder / 'kubectl'}",
                 *arguments,
             ],
@@ -210,19 +213,27 @@ class KubeServer:
 
     def install(self) -> None:
         """Apply our manifests, as a cluster's administrator does."""
-        self.kubectl("apply", "-k", str(MANIFESTS))
+        self.kubectl("apply", "-f", "-", stdin=self.rendered("plain"))
         self.kubectl("wait", "--for=condition=Established", "crd/preprovisioningimages.metal3.io")
+
+    def rendered(self, overlay: str | Path) -> str:
+        """An overlay of our manifests, or a folder with one, as kustomize puts it together.
+
+        For a server that is older than policy/v1 with the beta that had the same fields.
+        """
+        text = self.kubectl("kustomize", str(MANIFESTS / "overlays" / overlay))
+        if self.ask("GET", "/apis/policy/v1", expect=None)[0] == 404:
+            text = text.replace("apiVersion: policy/v1\n", "apiVersion: policy/v1beta1\n")
+        return text
 
     def grant_leases(self, namespace: str) -> None:
         """The Role of the high-availability overlay, in the namespace of a test."""
         group = "rbac.authorization.k8s.io"
         where = f"/apis/{group}/v1/namespaces/{namespace}"
-        rule = {
-            "apiGroups": ["coordination.k8s.io"],
-            "resources": ["leases"],
-            "verbs": ["get", "create", "update"],
-        }
-        self.ask("POST", f"{where}/roles", {"metadata": {"name": "mic"}, "rules": [rule]})
+        objects = yaml.safe_load_all(self.rendered("high-availability"))
+        (role,) = (each for each in objects if each and each["kind"] == "Role")
+        granted = {"metadata": {"name": "mic"}, "rules": role["rules"]}
+        self.ask("POST", f"{where}/roles", granted)
         binding = {
             "metadata": {"name": "mic"},
             "roleRef": {"apiGroup": group, "kind": "Role", "name": "mic"},
@@ -230,7 +241,9 @@ class KubeServer:
         }
         self.ask("POST", f"{where}/rolebindings", binding)
 
-    def account_may(self, verb: str, resource: str) -> bool:
+    def account_may(
+        self, verb: str, resource: str, *, namespace: str = "default", name: str = ""
+    ) -> bool:
         """Whether our service account has a right (a SubjectAccessReview)."""
         plural, _, rest = resource.partition(".")
         group, _, subresource = rest.partition("/")
@@ -244,7 +257,8 @@ class KubeServer:
                     "group": group,
                     "resource": plural,
                     "subresource": subresource,
-                    "namespace": "default",
+                    "namespace": namespace,
+                    "name": name,
                 },
             },
         }
@@ -289,6 +303,27 @@ class KubeServer:
         where.write_text(yaml.safe_dump(content))
         return where
 
+    def portable_kubeconfig(self, where: Path) -> Path:
+        """A kubeconfig file of the same rights that names no other file."""
+        content = yaml.safe_load(self.kubeconfig(where).read_text())
+        authority = base64.b64encode(self._certificate.read_bytes()).decode()
+        content["clusters"][0]["cluster"] = {
+            "server": self.url,
+            "certificate-authority-data": authority,
+        }
+        content["users"][0]["user"] = {"token": self.account_token()}
+        where.with_suffix(".token").unlink()
+        where.write_text(yaml.safe_dump(content))
+        return where
+
+    def service_account(self, folder: Path) -> Path:
+        """The files that pods of our service account find in the place for them."""
+        folder.mkdir()
+        (folder / "token").write_text(self.account_token())
+        (folder / "namespace").write_text(ACCOUNT[0])
+        (folder / "ca.crt").write_bytes(self._certificate.read_bytes())
+        return folder
+
 
 def path(resource: Resource, namespace: str, name: str = "") -> str:
     """The object's, or the kind's, path in the API."""
@@ -297,7 +332,8 @@ def path(resource: Resource, namespace: str, name: str = "") -> str:
     return f"{where}/{name}" if name else where
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -162,13 +162,17 @@ def _pattern(exact: str) -> re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """What one kind of image is made from: a range of a base file and, in ISOs, the embed area."""
+    """What one kind of image is made from: a range of a base file and, in ISOs, the embed area.
+
+    ``volume`` is the name of the ISO it is in, which of CoreOS media tells their version.
+    """
 
     kind: Kind
     file: BaseFile
     start: int
     stop: int
     embed_area: Extent | None = None
+    volume: str = ""
 
     def layout(self, archive: bytes) -> Layout:
         """The image with ``archive`` in its place: over the embed area, or behind the initramfs.
@@ -216,7 +220,14 @@ def read_base(file: BaseFile, kind: Kind, *, inside_iso: bool) -> Base:
         iso = Iso(file)
         if kind is Kind.ISO:
             area = coreos.embed_area(iso, file)
-            return Base(kind=kind, file=file, start=0, stop=file.size, embed_area=area)
+            return Base(
+                kind=kind,
+                file=file,
+                start=0,
+                stop=file.size,
+                embed_area=area,
+                volume=iso.volume_id,
+            )
         extent = iso.find(coreos.INITRAMFS if kind is Kind.INITRAMFS else coreos.KERNEL)
     except IsoNotFound as error:
         raise BaseUnavailable(

@@ -176,8 +176,10 @@ class KubernetesApi(Protocol):
         ``metadata.resourceVersion`` must be set: this is the optimistic lock. Returns the object as
         the server now has it.
 
-        :raises Conflict: the object has changed since.
-        :raises NotFound: the object is gone.
+        :raises Conflict: the object has changed since, or is not the one of ``metadata.uid`` (when
+            that is set, also because there is none any more).
+        :raises NotFound: there is none of that name.
+        :raises Invalid: ``metadata.resourceVersion`` is not set: nothing is ever forced.
         """
 
     async def replace_status(self, resource: Resource, body: Json) -> Json:

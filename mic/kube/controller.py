@@ -75,7 +75,7 @@ LONGEST_OUTAGE_RETRY = 60.0
 """Seconds: a pass that failed because of an outage is had again no later than this, while one that
 failed for its own reasons backs off to the queue's 1000 s."""
 
-STOP_SECONDS = 1.5
+STOP_SECONDS = 1.0
 """How long stopping waits for passes under way before it cancels them."""
 
 MOST_STEPS = 8

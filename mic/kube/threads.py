@@ -8,11 +8,13 @@ client retries nothing behind our back and an expired version surfaces.
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import json
 import math
 import os
 import socket
-import tempfile
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from pathlib import Path
 from random import Random
 from threading import Event, Thread
 from typing import Any, TypeVar, cast
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from kubernetes import client as kubernetes_client
@@ -79,7 +82,7 @@ TOKEN_SECONDS = 60.0
 LONGEST_WISH = 60.0
 """Seconds: a Retry-After beyond this is cut, so that a proxy's hour does not become ours."""
 
-STOP_SECONDS = 0.5
+STOP_SECONDS = 0.2
 """How long stopping waits for threads. Whoever asked has stopped before: what still blocks is an
 API server that does not answer, and nothing can be learned from it any more."""
 
@@ -95,49 +98,52 @@ def load_configuration(
     *,
     in_cluster_token: Path = IN_CLUSTER_TOKEN,
     in_cluster_ca: Path = IN_CLUSTER_CA,
+    now: Callable[[], float] = time.monotonic,
 ) -> Any:
     """Where the API server is and how to be let in: the client's ``Configuration``.
 
-    ``kubeconfig`` names one file, or several separated by colons. Empty means the service account
-    of the pod, and outside of a pod ``~/.kube/config``. Proxies come from kubeconfig's
-    ``proxy-url`` or from the environment (``HTTPS_PROXY``, ``NO_PROXY``).
+    ``kubeconfig`` names one file, or several separated by colons, of which the first to say
+    something is right. Empty means the service account of the pod, and outside of a pod
+    ``~/.kube/config``. Proxies come from kubeconfig's ``proxy-url``, else from the environment
+    (``HTTPS_PROXY``, ``NO_PROXY``). ``now`` is a clock in seconds.
 
     :raises ConfigError: there is no usable configuration; no content of a file is shown.
     """
     configuration = _client.Configuration()
+    in_pod = not kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST")
+    source = "the pod's service account" if in_pod else kubeconfig or "~/.kube/config"
     try:
-        if not kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST"):
-            source = "the pod's service account"
+        if in_pod:
             loader = _config.incluster_config.InClusterConfigLoader(
                 token_filename=str(in_cluster_token), cert_filename=str(in_cluster_ca)
             )
             loader.load_and_set(configuration)
-            _renew_token(configuration, in_cluster_token)
+            token_file: Path | None = in_cluster_token
         else:
-            source = kubeconfig or "~/.kube/config"
-            _config.load_kube_config(
-                config_file=kubeconfig or str(Path("~/.kube/config").expanduser()),
-                client_configuration=configuration,
-                persist_config=False,
-                temp_file_path=_private_directory(),
-            )
-            token_file = _token_file(kubeconfig or str(Path("~/.kube/config").expanduser()))
-            if token_file is not None:
-                _renew_token(configuration, token_file)
+            loader, token_file = _load_kubeconfig(configuration, kubeconfig or "~/.kube/config")
+        if token_file is not None:
+            _renew_token(configuration, token_file, now)
+        _check_credentials(configuration)
     except OSError as error:
-        raise ConfigError(
-            [f"cannot use {source} to reach the Kubernetes API: {error}; set -kubeconfig"]
-        ) from error
+        raise _unusable(source, str(error)) from None
+    except ConfigError as error:
+        raise _unusable(source, str(error)) from None
     except Exception as error:
         # Not the error's own text: the client, YAML and base64 quote what stands around the fault,
         # and that may be a key or a token.
-        raise ConfigError(
-            [
-                f"cannot use {source} to reach the Kubernetes API: it is missing, empty or has no "
-                f"usable cluster, user and current context ({type(error).__name__}); "
-                "set -kubeconfig"
-            ]
+        told = str(error) if in_pod or str(error).startswith("File does not exist") else ""
+        raise _unusable(
+            source,
+            told
+            or "it is empty or has no usable cluster, user and current context "
+            f"({type(error).__name__})",
         ) from None
+    _choose_proxy(configuration, explicit=getattr(loader, "proxy", None) is not None)
+    if not configuration.verify_ssl:
+        Logger(namespace=__name__).warn(
+            "{path} has the API server's certificate not verified", path=source
+        )
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     configuration.retries = False
     configuration.socket_options = [
         (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -162,9 +168,9 @@ def own_namespace(kubeconfig: str, *, in_cluster_namespace: Path = IN_CLUSTER_NA
             raise ConfigError(
                 [f"cannot tell the pod's own namespace, where leaders are elected: {error}"]
             ) from error
-    merged = _merged(kubeconfig or str(Path("~/.kube/config").expanduser()))
-    for node in merged["contexts"]:
-        if node.value["name"] == merged.get("current-context"):
+    config, context = _merged(kubeconfig or "~/.kube/config")
+    for node in config.value["contexts"]:
+        if node.value["name"] == context:
             return str(node.value["context"].get("namespace") or "default")
     return "default"
 
@@ -197,7 +203,8 @@ class ThreadedKubernetes(Service):
     """`mic.kube.api.KubernetesApi` over the official client.
 
     ``threads`` bounds how many requests are under way at once, watches included: the API server is
-    shared with others. A watch keeps its thread for as long as it lasts.
+    shared with others. A watch keeps its thread for as long as it lasts. By default as many as
+    there are who ask: three watches, four workers, the election and the events.
     """
 
     def __init__(
@@ -205,7 +212,7 @@ class ThreadedKubernetes(Service):
         configuration: Any,
         reactor: IReactorFromThreads,
         *,
-        threads: int = 8,
+        threads: int = 9,
         random: Random | None = None,
     ) -> None:
         self._configuration = configuration
@@ -331,15 +338,18 @@ class ThreadedKubernetes(Service):
     async def _replace(self, resource: Resource, body: Json, subresource: str) -> Json:
         metadata = body["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
+        asked = _Request(
+            verb="update",
+            resource=resource,
+            namespace=namespace,
+            name=name,
+            subresource=subresource,
+        )
+        if not metadata.get("resourceVersion"):
+            # Of Secrets, the API server would take such a write, whatever it has by now.
+            raise Invalid(f"{asked}: metadata.resourceVersion is missing")
         return await self._ask(
-            _Request(
-                verb="update",
-                resource=resource,
-                namespace=namespace,
-                name=name,
-                subresource=subresource,
-            ),
-            lambda api: _calls(api, resource).replace(namespace, name, body, subresource),
+            asked, lambda api: _calls(api, resource).replace(namespace, name, body, subresource)
         )
 
     def _started(self) -> tuple[Any, Threads]:
@@ -489,7 +499,8 @@ def _translated(error: Exception, asked: _Request) -> ApiError:
         reason = str(error.reason).partition("\n")[2] or str(error.reason)
         return Unavailable(f"{asked}: no answer from the API server ({reason})")
     status = _status_of(error)
-    reason = status.get("reason") or str(error.reason or "")
+    # Of a watch's ERROR event the client makes "reason: message", of other answers HTTP's phrase.
+    reason = status.get("reason") or str(error.reason or "").partition(": ")[0]
     told = f"{asked}: {code} {reason}".rstrip()
     if code == 401:
         text = f"{told}: the API server does not accept our credentials"
@@ -536,52 +547,138 @@ def _retry_after(error: Any) -> float | None:
     return min(seconds, LONGEST_WISH) if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def _renew_token(configuration: Any, token_file: Path) -> None:
+def _unusable(source: str, why: str) -> ConfigError:
+    return ConfigError([f"cannot use {source} to reach the Kubernetes API: {why}; set -kubeconfig"])
+
+
+def _merged(paths: str) -> tuple[Any, str | None]:
+    """One kubeconfig file, or several separated by colons, as kubectl merges them, and the name of
+    the current context.
+
+    Raises `OSError`, and the client's errors, which quote what they found.
+    """
+    files = [Path(each).expanduser() for each in paths.split(os.pathsep) if each]
+    if not any(file.exists() for file in files):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), paths)
+    merger = _config.kube_config.KubeConfigMerger(paths)
+    # The client lets the last file choose the context; for kubectl it is the first that does.
+    chosen = (each.get("current-context") for each in merger.config_files.values())
+    return merger.config, next(filter(None, chosen), None)
+
+
+def _load_kubeconfig(configuration: Any, paths: str) -> tuple[Any, Path | None]:
+    """Read these files; the client's loader, and the file that the user's token is in, if it is.
+
+    Raises `OSError`, `ConfigError`, and the client's errors, which quote what they found.
+    """
+    config, context = _merged(paths)
+    loader = _config.kube_config.KubeConfigLoader(
+        config_dict=config,
+        active_context=context,
+        config_base_path=None,
+        temp_file_path=_private_directory(),
+    )
+    loader.load_and_set(configuration)
+    named = loader.current_context["context"].get("user")
+    for node in config.value["users"]:
+        user = node.value.get("user") or {}
+        if node.value["name"] != named:
+            continue
+        if user.get("tokenFile"):
+            # Relative to the file that speaks of it.
+            return loader, Path(node.path).parent / str(user["tokenFile"])
+        if "exec" in user and not (configuration.api_key or configuration.cert_file):
+            raise ConfigError(["its exec plugin gave neither a token nor a certificate"])
+    return loader, None
+
+
+def _renew_token(configuration: Any, token_file: Path, now: Callable[[], float]) -> None:
     """Have the client read its token again when it is a minute old.
 
     The client does so for a pod's own service account alone, and takes a trailing newline along,
     which makes the header invalid; a kubeconfig's ``tokenFile`` it reads only once.
+
+    Raises `OSError` and `ConfigError` when there is no token now; later, the one at hand may still
+    be good, and when it is not, the API server says so.
     """
-    read_at = -math.inf
+    log = Logger(namespace=__name__)
+    read_at = now()
+    troubled = False
+
+    def read() -> str:
+        token = token_file.read_text().strip()
+        if not token:
+            raise ConfigError([f"the token file {token_file} is empty"])
+        return f"Bearer {token}"
 
     def renew(target: Any) -> None:
-        nonlocal read_at
-        if time.monotonic() - read_at < TOKEN_SECONDS:
+        nonlocal read_at, troubled
+        if now() - read_at < TOKEN_SECONDS:
             return
         try:
-            token = token_file.read_text().strip()
-        except OSError as error:
-            # The token at hand may still be good; when it is not, the API server says so.
-            Logger(namespace=__name__).warn(
-                "Cannot read the token file {path}: {error}", path=token_file, error=error
-            )
-            return
-        if token:
-            read_at = time.monotonic()
-            target.api_key["BearerToken"] = f"Bearer {token}"
+            target.api_key["BearerToken"] = read()
+        except (OSError, ValueError, ConfigError) as error:
+            if not troubled:
+                why = error.strerror if isinstance(error, OSError) else "it holds no token"
+                log.warn("Cannot read the token file {path}: {why}", path=token_file, why=why)
+            troubled = True
+        else:
+            read_at = now()
+            troubled = False
 
-    renew(configuration)
+    configuration.api_key["BearerToken"] = read()
     configuration.refresh_api_key_hook = renew
 
 
-def _token_file(kubeconfig: str) -> Path | None:
-    """The current user's ``tokenFile``, if its token comes from there."""
-    merged = _merged(kubeconfig)
-    users = [
-        node.value["context"].get("user")
-        for node in merged["contexts"]
-        if node.value["name"] == merged.get("current-context")
-    ]
-    for node in merged["users"]:
-        name = (node.value.get("user") or {}).get("tokenFile")
-        if name and node.value["name"] in users:
-            return Path(node.path).parent / str(name)  # relative to the file that speaks of it
-    return None
+def _check_credentials(configuration: Any) -> None:
+    """Look whether the TLS library takes the files: the client would find out with each request.
+
+    Raises `ConfigError` and `OSError`, which name the file.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if configuration.ssl_ca_cert and configuration.verify_ssl:
+        try:
+            context.load_verify_locations(configuration.ssl_ca_cert)
+        except ssl.SSLError as error:
+            why = error.reason or "no PEM certificate"
+            raise ConfigError(
+                [f"the CA bundle {configuration.ssl_ca_cert} holds no certificate ({why})"]
+            ) from None
+    if configuration.cert_file:
+        try:
+            # Without a password it would be asked for on the terminal.
+            context.load_cert_chain(configuration.cert_file, configuration.key_file, lambda: "")
+        except ssl.SSLError as error:
+            files = f"{configuration.cert_file} and {configuration.key_file or 'no key'}"
+            why = error.reason or "no PEM"
+            raise ConfigError(
+                [f"the client certificate and key are of no use: {files} ({why})"]
+            ) from None
 
 
-def _merged(kubeconfig: str) -> Any:
-    """The content of one kubeconfig file, or of several separated by colons, as kubectl merges."""
-    return _config.kube_config.KubeConfigMerger(kubeconfig).config.value
+def _choose_proxy(configuration: Any, *, explicit: bool) -> None:
+    """Amend the client's choice of a proxy to kubectl's.
+
+    A ``proxy-url`` knows no exceptions, nobody asks a proxy for an address of this machine, and
+    user and password in a proxy's URL are for the proxy.
+    """
+    host = urlsplit(configuration.host).hostname or ""
+    if explicit:
+        configuration.no_proxy = None
+    elif host == "localhost" or _is_loopback(host):
+        configuration.proxy = None
+    if configuration.proxy:
+        parts = urlsplit(configuration.proxy)
+        if parts.username is not None:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            configuration.proxy_headers = urllib3.make_headers(proxy_basic_auth=login)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _private_directory() -> str | None:
@@ -590,6 +687,4 @@ def _private_directory() -> str | None:
     In memory where possible: the root file system may be read-only. None: where temporary files go.
     """
     shared_memory = "/dev/shm"  # noqa: S108 - files there are made with mkstemp, mode 0600
-    if os.access(shared_memory, os.W_OK | os.X_OK):
-        return shared_memory
-    return tempfile.gettempdir() if os.access(tempfile.gettempdir(), os.W_OK) else None
+    return shared_memory if os.access(shared_memory, os.W_OK | os.X_OK) else None

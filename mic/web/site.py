@@ -270,8 +270,10 @@ class ImageResource(Resource):
                 self._downloads.wrote(download, start, stop)
 
         body = ImageBody(pieces, length, self._soon, self._readers.run, wrote)
-        request.notifyFinish().addErrback(lambda _: None)
-        request.notifyFinish().addBoth(lambda _: self._downloads.end(download))
+        request.notifyFinish().addCallbacks(
+            lambda _: self._downloads.end(download, whole=True),
+            lambda _: self._downloads.end(download, whole=False),
+        )
         request.registerProducer(body, True)
         # The head goes out before what is written to the transport itself.
         request.write(b"")

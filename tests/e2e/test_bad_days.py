@@ -7,8 +7,11 @@ place where it should fail.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, cast
 
+import pytest_twisted
 from kube_samples import condition
 from kubecluster import Cluster, run
 from kubeproxy import Fault
@@ -107,6 +110,43 @@ async def test_versions_that_are_too_old_lead_to_a_new_list(cluster: Cluster) ->
     assert rate < 8
 
 
+@pytest_twisted.ensureDeferred
+async def test_the_servers_own_word_that_a_version_is_too_old_leads_to_a_new_list(
+    tmp_path: Path,
+) -> None:
+    """As it comes from a real server: an ERROR event in an answer that began with 200."""
+    # Without the cache, which goes on knowing what etcd has forgotten.
+    kube = KubeServer(tmp_path, "--watch-cache=false")
+    cluster = Cluster(kube, tmp_path)
+    try:
+        kube.start()
+        kube.install()
+        cluster.start()
+        await _outlive_a_compaction(cluster)
+    finally:
+        await cluster.stop()
+        kube.stop()
+
+
+async def _outlive_a_compaction(cluster: Cluster) -> None:
+    _create_hosts(cluster, 3)
+    cluster.start_controller()
+    await _all_ready(cluster, 3)
+    cluster.proxy.hold_watches(True)
+    cluster.proxy.cut_watches()
+    cluster.edit_secret("net-0", b"interfaces: [] # other")
+    cluster.delete_image("host-1")
+    cluster.create_image("new")
+    cluster.kube.compact()
+    before = set(cluster.images.served)
+    cluster.proxy.hold_watches(False)
+    await cluster.until(lambda: cluster.image("host-1") is None, "the end of host-1")
+    new = {await cluster.until_image(name) for name in ("host-0", "host-2", "new")}
+    assert new == set(cluster.images.served)
+    assert len(new & before) == 1
+    assert any("410" in line and "anew" in line for line in cluster.log)
+
+
 async def _refused(cluster: Cluster, fault: Fault) -> float:
     """Requests per second while the server refuses writes of many objects; then all get ready."""
     _create_hosts(cluster)
@@ -169,6 +209,24 @@ async def test_a_watch_is_cut_in_the_middle_of_an_event(cluster: Cluster) -> Non
         cluster.edit_secret("net", b"interfaces: [] # %d" % number)
         url = await cluster.until_image("host", other_than=url)
     assert set(cluster.images.served) == {url}
+
+
+@run
+async def test_an_error_in_a_watch_is_told_without_its_message(cluster: Cluster) -> None:
+    controller = cluster.start_controller()
+    cluster.create_image("host")
+    await cluster.until_image("host")
+    seen: list[str] = []
+    for code in (500, 403):
+        status = {"code": code, "reason": "Odd", "message": "secret-payload"}
+        event = json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
+        cluster.proxy.cut_watches(event)
+        await cluster.until(lambda: controller.readiness().problems, "a problem")
+        seen += controller.readiness().problems
+        await cluster.until(lambda: not controller.readiness().problems, "no problem left")
+    assert any("watch preprovisioningimages in" in text and "500 Odd" in text for text in seen)
+    assert any("the right to watch" in text for text in seen)
+    assert not [text for text in (*seen, *cluster.log) if "secret-payload" in text]
 
 
 @run
@@ -315,4 +373,5 @@ def test_our_manifests_grant_what_is_used_and_nothing_else(kube: KubeServer) -> 
     for verb in verbs:
         status = "preprovisioningimages.metal3.io/status"
         assert kube.account_may(verb, status) == (verb == "update")
+    assert [verb for verb in verbs if kube.account_may(verb, "events")] == ["create"]
     assert not kube.account_may("list", "configmaps")

@@ -13,10 +13,11 @@ import pytest
 import urllib3
 import yaml
 from certificates import issue
+from e2e.controller import served, start
 from functional.daemon import Daemon, eventually
-from kube_samples import bmo_verdict, image_body, secret_body
-from kubeserver import KubeServer
-from toys import Bytes, live_iso, put
+from kube_samples import bmo_verdict, condition, image_body, secret_body
+from kubeserver import KubeServer, free_port
+from toys import Bytes, put
 
 from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS
 from mic.show import read_image
@@ -47,53 +48,44 @@ def _url(kube: KubeServer, other_than: str = "") -> str:
     return found.removeprefix("image ")
 
 
-def _keyfiles(url: str) -> list[str]:
+def _config(url: str) -> str:
     answer = urllib3.request("GET", url)
     assert answer.status == 200
-    config = json.loads(read_image(Bytes(answer.data))[0])
+    return read_image(Bytes(answer.data))[0].decode()
+
+
+def _keyfiles(url: str) -> list[str]:
+    config = json.loads(_config(url))
     paths = [file["path"] for file in config["storage"]["files"]]
     return [path.rpartition("/")[2] for path in paths if path.endswith(".nmconnection")]
 
 
-def _start(kube: KubeServer, tmp_path: Path, *more: str, **variables: str) -> Daemon:
+def _start(kube: KubeServer, tmp_path: Path, *flags: str, **environment: str) -> Daemon:
     kube.create_namespace(NAMESPACE)
-    put(tmp_path / "ipa.iso", live_iso())
-    environment = {
-        "DEPLOY_ISO": str(tmp_path / "ipa.iso"),
-        "DEPLOY_INITRD": "",
-        "IRONIC_AGENT_IMAGE": "quay.example/ipa",
-        "IRONIC_BASE_URL": "http://ironic.example",
-        **variables,
-    }
-    flags = ["-kubeconfig", str(kube.kubeconfig(tmp_path / "config")), "-namespace", NAMESPACE]
-    addresses = ["-images-bind-addr", "127.0.0.1:0", "-metrics-addr", "0"]
-    return Daemon(tmp_path / "log", ["controller", *flags, *addresses, *more], environment)
+    tmp_path.mkdir(exist_ok=True)
+    config = kube.kubeconfig(tmp_path / "config")
+    return start(tmp_path, config, NAMESPACE, *flags, environment=environment)
 
 
 def test_from_kubectl_apply_to_the_bytes(kube: KubeServer, tmp_path: Path) -> None:
     daemon = _start(kube, tmp_path)
     try:
-        host, port = daemon.tcp
-
-        def served(url: str) -> str:
-            return f"http://{host}:{port}/{url.rpartition('/')[2]}"
-
         objects = [
             secret_body("net", DOCUMENT.format(name="eth0").encode(), namespace=NAMESPACE),
             image_body("host", secret="net", namespace=NAMESPACE),
         ]
         kube.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
         first = _url(kube)
-        assert _keyfiles(served(first)) == ["eth0.nmconnection"]
+        assert _keyfiles(served(daemon, first)) == ["eth0.nmconnection"]
 
         changed = secret_body("net", DOCUMENT.format(name="eth1").encode(), namespace=NAMESPACE)
         kube.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(changed))
         second = _url(kube, other_than=first)
-        assert _keyfiles(served(second)) == ["eth1.nmconnection"]
-        assert urllib3.request("GET", served(first)).status == 404
+        assert _keyfiles(served(daemon, second)) == ["eth1.nmconnection"]
+        assert urllib3.request("GET", served(daemon, first)).status == 404
 
         kube.kubectl("delete", "-n", NAMESPACE, "preprovisioningimage/host", "--timeout=20s")
-        assert urllib3.request("GET", served(second)).status == 404
+        assert urllib3.request("GET", served(daemon, second)).status == 404
         assert first not in daemon.whole_log
         assert second not in daemon.whole_log
     finally:
@@ -116,7 +108,7 @@ def test_network_boot_gets_plain_http_beside_https(kube: KubeServer, tmp_path: P
         (line, *_) = daemon.wait_for("serving them over plain HTTP too, on ")
         found = re.search(r" on (\S+:\d+),", line)
         assert found
-        served = {"iso": "https://{}:{}".format(*daemon.tcp), "initrd": f"http://{found[1]}"}
+        places = {"iso": "https://{}:{}".format(*daemon.tcp), "initrd": f"http://{found[1]}"}
         urls = {}
         for format, name in names.items():
             body = image_body(name, namespace=NAMESPACE, formats=(format,))
@@ -137,13 +129,143 @@ def test_network_boot_gets_plain_http_beside_https(kube: KubeServer, tmp_path: P
             format = "iso" if url.endswith(".iso") else "initrd"
             assert url.startswith(f"{published[format]}/")
             with urllib3.PoolManager(cert_reqs="REQUIRED", ca_certs=str(cert)) as clients:
-                answer = clients.request("GET", url.replace(published[format], served[format]))
+                answer = clients.request("GET", url.replace(published[format], places[format]))
             assert answer.status == 200
         for name in names.values():
             kube.kubectl("delete", "-n", NAMESPACE, f"preprovisioningimage/{name}", "--timeout=20s")
         daemon.stop()
     finally:
         daemon.kill()
+
+
+PEM = "-----BEGIN CERTIFICATE-----\n{0}\n-----END CERTIFICATE-----\n"
+FILES = {
+    "CA_BUNDLE": PEM,
+    "IRONIC_CA_BUNDLE": PEM,
+    "REGISTRIES_CONF_PATH": "# {0}\n",
+    "pull secret": '{{"auths": {{"{0}": {{}}}}}}',
+}
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_a_file_that_changes_on_disk_gives_ready_objects_a_new_image(
+    what: str, kube: KubeServer, tmp_path: Path
+) -> None:
+    old, new = "old-content", "new-content"
+    path = put(tmp_path / "etc" / "pull-secret", FILES[what].format(old).encode())
+    # As a systemd unit has its pull secret; the path of the one in a container is fixed.
+    variable = {"CREDENTIALS_DIRECTORY": str(path.parent)}
+    if what != "pull secret":
+        variable = {what: str(path)}
+    daemon = _start(kube, tmp_path, **variable)
+    try:
+        kube.create(PREPROVISIONING_IMAGES, image_body("host", namespace=NAMESPACE))
+        first = _url(kube)
+        assert old in _config(served(daemon, first))
+        put(path, FILES[what].format(new).encode())
+        second = _url(kube, other_than=first)
+        config = _config(served(daemon, second))
+        assert new in config
+        assert old not in config
+        eventually(
+            lambda: urllib3.request("HEAD", served(daemon, first)).status == 404, "the old one gone"
+        )
+    finally:
+        kube.kubectl("delete", "-n", NAMESPACE, "preprovisioningimage/host", "--timeout=20s")
+        daemon.stop()
+
+
+def test_a_missing_right_is_named_by_readyz_and_taken_up_when_granted(
+    kube: KubeServer, tmp_path: Path
+) -> None:
+    kube.create_namespace(NAMESPACE)
+    accounts = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
+    kube.ask("POST", accounts, {"metadata": {"name": "powerless"}})
+    where = f"{accounts}/powerless/token"
+    token = kube.ask("POST", where, {"spec": {"expirationSeconds": 7200}})[1]["status"]["token"]
+    config = kube.kubeconfig(tmp_path / "config", token=token)
+    health = f"127.0.0.1:{free_port()}"
+    # The last flag of a name counts.
+    daemon = start(tmp_path, config, NAMESPACE, "-metrics-addr", health)
+
+    def ready() -> tuple[int, str]:
+        answer = urllib3.request("GET", f"http://{health}/readyz")
+        return answer.status, answer.data.decode()
+
+    try:
+        daemon.wait_for("Cannot list secrets", deadline=30)
+        status, text = ready()
+        assert status == 503
+        assert "the right to list secrets is missing" in text
+        assert "the right to list preprovisioningimages (API group 'metal3.io') is missing" in text
+        assert urllib3.request("GET", f"http://{health}/healthz").status == 200
+        binding = {
+            "metadata": {"name": "powerful"},
+            "subjects": [{"kind": "ServiceAccount", "name": "powerless", "namespace": NAMESPACE}],
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": "machine-image-customizer",
+            },
+        }
+        rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}/rolebindings"
+        kube.ask("POST", rbac, binding)
+        eventually(lambda: ready() == (200, "ok\n"), "readiness", deadline=40)
+    finally:
+        daemon.stop()
+
+
+def test_sigterm_in_mid_pass_ends_the_process_and_leaves_nothing_half_written(
+    kube: KubeServer, tmp_path: Path
+) -> None:
+    names = [f"t-{number}" for number in range(60)]
+    daemon = _start(kube, tmp_path / "one")
+    try:
+        daemon.wait_until_serving()
+        for name in names:
+            secret = secret_body(name, DOCUMENT.format(name="eth0").encode(), namespace=NAMESPACE)
+            kube.create(SECRETS, secret)
+            kube.create(PREPROVISIONING_IMAGES, image_body(name, secret=name, namespace=NAMESPACE))
+        daemon.wait_for("image ready")
+        daemon.stop(within=5)
+    finally:
+        daemon.kill()
+    verdicts = set()
+    for name in names:
+        image = kube.find(PREPROVISIONING_IMAGES, NAMESPACE, name) or {}
+        verdict = bmo_verdict(image, kube.find(SECRETS, NAMESPACE, name)).partition(" ")[0]
+        verdicts.add(verdict)
+        url = image.get("status", {}).get("imageUrl")
+        ready = condition(image, "Ready").get("status")
+        assert (verdict, ready, bool(url)) in (
+            ("image", "True", True),
+            ("wait", "False", False),
+            ("wait", None, False),
+        )
+    assert verdicts == {"image", "wait"}, "it was in the middle"
+    daemon = _start(kube, tmp_path / "two")
+    try:
+        for name in names:
+            eventually(
+                lambda name=name: _served_anew(kube, daemon, name),  # type: ignore[misc]
+                f"an image of {name}",
+            )
+        for name in names:
+            kube.delete(PREPROVISIONING_IMAGES, NAMESPACE, name)
+        eventually(
+            lambda: not kube.find(PREPROVISIONING_IMAGES, NAMESPACE, names[-1]), "the end of it"
+        )
+        daemon.stop(within=5)
+    finally:
+        daemon.kill()
+
+
+def _served_anew(kube: KubeServer, daemon: Daemon, name: str) -> bool:
+    image = kube.find(PREPROVISIONING_IMAGES, NAMESPACE, name)
+    assert image is not None
+    verdict = bmo_verdict(image, kube.find(SECRETS, NAMESPACE, name))
+    url = verdict.removeprefix("image ")
+    return verdict != url and urllib3.request("HEAD", served(daemon, url)).status == 200
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

@@ -35,7 +35,7 @@ async def test_nothing_grows_and_no_byte_is_wrong(kube: KubeServer, tmp_path: Pa
     for row in judge(report, PLAN, Bounds()):
         print(*row)
     print(report.outcomes.counts, report.done, report.grown.most_common(8))
-    assert report.problems == []
+    assert report.problems == [], "\n".join(report.problems)
     assert report.outcomes.bytes > 0
     assert report.outcomes.counts["whole images"] > 0
     assert report.outcomes.counts["ranges"] > 0

@@ -1,6 +1,6 @@
 """The units of deploy/systemd under a real systemd: PID 1 of a container that nspawn boots.
 
-mic is installed there from its wheel, as docs/systemd.md tells. Covers: the unit starts and says
+Static mode; controller mode is in test_systemd_controller.py. Covers: the unit starts and says
 so, reads credentials, reloads, is restarted when it is killed or hangs, restarts under load
 without refusing a connection, and stops. What systemd thinks of the units' hardening is held, too.
 """
@@ -9,276 +9,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from certificates import issue
-from e2e import cache, debian, parts
+from e2e.machine import ROOT, SECRET, UNITS, Machine, booted, enable, eventually
 from functional.media import write_certificate
 
-from mic import demo
-
-ROOT = Path(__file__).parents[2]
-UNITS = ROOT / "deploy/systemd"
 STATIC = "mic-static.service"
 
-_PACKAGES = ("systemd-sysv", "python3-venv", "procps")
 _MINUTE = 60.0
-_INSTALL = 600.0
-_BOOT = 60.0
-
-_SECRET = '{"auths": {"quay.io": {"auth": "dXNlcjpwYXNz"}}}'
-
-_ENVIRONMENT = """\
-DEPLOY_ISO=/srv/mic/coreos.iso
-IRONIC_AGENT_IMAGE=quay.io/metal3-io/ironic-python-agent
-IRONIC_BASE_URL=https://ironic.example.com:6385
-MIC_FLAGS=-images-publish-addr=http://192.0.2.1:8084
-"""
-
-# Fresh connections, one request each, from several threads, until its input ends; a line for each
-# hundred downloads.
-_LOAD = """\
-import collections, hashlib, http.client, json, sys, threading
-path, digest = sys.argv[1:]
-counts, over = collections.Counter(), threading.Event()
-
-def load():
-    while not over.is_set():
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", 8084, timeout=30)
-            connection.request("GET", path)
-            good = hashlib.sha256(connection.getresponse().read()).hexdigest() == digest
-            counts["good" if good else "wrong"] += 1
-            if not counts["good"] % 100:
-                print("hundred", flush=True)
-        except Exception as error:
-            counts[type(error).__name__] += 1
-        finally:
-            connection.close()
-
-threads = [threading.Thread(target=load) for _ in range(4)]
-for thread in threads:
-    thread.start()
-print("started", flush=True)
-sys.stdin.read()
-over.set()
-for thread in threads:
-    thread.join()
-print(json.dumps(counts))
-"""
-
-
-class Machine:
-    """A booted system with the units in it."""
-
-    def __init__(self, tree: Path, leader: int) -> None:
-        self.tree = tree
-        self._leader = leader
-
-    def run(self, *command: str, check: bool = True, namespaces: str = "-a") -> str:
-        """What a command prints, run inside (or in some of the machine's namespaces)."""
-        done = subprocess.run(
-            ["nsenter", f"--target={self._leader}", namespaces, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_MINUTE,
-            check=False,
-        )
-        assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{self.journal()}"
-        return done.stdout
-
-    def systemctl(self, *arguments: str) -> str:
-        return self.run("systemctl", *arguments)
-
-    def show(self, name: str, unit: str = STATIC) -> str:
-        """A property of a unit."""
-        return self.systemctl("show", "--value", f"--property={name}", unit).strip()
-
-    def journal(self) -> str:
-        return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={STATIC}", check=False)
-
-    def get(self, path: str, scheme: str = "http", port: int = 8084) -> bytes:
-        """What is served there; no certificate is verified."""
-        done = subprocess.run(
-            [
-                *("nsenter", f"--target={self._leader}", "--net", sys.executable, "-c"),
-                "import ssl, sys, urllib.request as u;"
-                "c = ssl._create_unverified_context();"
-                "sys.stdout.buffer.write(u.urlopen(sys.argv[1], timeout=30, context=c).read())",
-                f"{scheme}://127.0.0.1:{port}{path}",
-            ],
-            capture_output=True,
-            timeout=_MINUTE,
-            check=False,
-        )
-        assert done.returncode == 0, f"{done.stderr.decode()}\n{self.journal()}"
-        return done.stdout
-
-    @contextmanager
-    def changed(self, settings: str) -> Iterator[None]:
-        """The service restarted with other settings, until the block is left."""
-        dropin = self.tree / f"etc/systemd/system/{STATIC}.d/changed.conf"
-        dropin.parent.mkdir(exist_ok=True)
-        dropin.write_text(f"[Service]\n{settings}")
-        self.systemctl("daemon-reload")
-        self.systemctl("restart", STATIC)
-        yield
-        dropin.unlink()
-        self.systemctl("daemon-reload")
-        self.systemctl("restart", STATIC)
-
-    def load(self, path: str, digest: str) -> subprocess.Popen[str]:
-        """Clients that download from the machine until their input is closed."""
-        load = subprocess.Popen(
-            [
-                *("nsenter", f"--target={self._leader}", "--net", sys.executable, "-c", _LOAD),
-                *(path, digest),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert load.stdout is not None
-        assert load.stdout.readline() == "started\n"
-        return load
-
-
-def _eventually(look: Callable[[], object], what: str, seconds: float = _MINUTE) -> None:
-    end = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
     """A system with mic installed, its static mode enabled, booted."""
-    parts.program("nsenter", "util-linux")
-    with cache.scratch() as work:
-        tree = work / "root"
-        debian.copy(_installed(), tree)
-        _install_mic(tree)
-        _configure(tree)
-        process = subprocess.Popen(
-            debian.nspawn(tree, "--boot", "--private-network", "--console=pipe"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            machine = Machine(tree, _leader(process))
-            machine.run("systemctl", "start", STATIC)
-            yield machine
-        finally:
-            process.terminate()
-            try:
-                process.wait(_MINUTE)
-            finally:
-                process.kill()
-                process.wait()
+    with booted(STATIC, _prepare) as machine:
+        machine.systemctl("start", STATIC)
+        yield machine
 
 
-def _leader(process: subprocess.Popen[bytes]) -> int:
-    """The machine's PID 1, seen from here, once its systemd can be asked."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    found: list[str] = []
-
-    def asked() -> bool:
-        assert process.poll() is None, "systemd-nspawn has ended"
-        # Each time anew: the first child only makes the one that stays.
-        found[:] = children.read_text().split()
-        if not found:
-            return False
-        done = subprocess.run(
-            ["nsenter", f"--target={found[0]}", "-a", "systemctl", "is-system-running"],
-            capture_output=True,
-            text=True,
-            timeout=_MINUTE,
-            check=False,
-        )
-        return done.stdout.strip() in ("starting", "running", "degraded")
-
-    _eventually(asked, "a systemd that answers", _BOOT)
-    return int(found[0])
-
-
-def _installed() -> Path:
-    """A tree with what mic depends on in /opt/mic, and in /tools what its wheel is built with."""
-    tree = debian.tree("debian-python", _PACKAGES)
-    setup = (ROOT / "setup.py").read_text()
-    listed = re.search(r"install_requires=\[\n(.*?)\n    \]", setup, re.DOTALL)
-    assert listed
-    wanted = re.findall(r'"([^"]+)"', listed[1])
-
-    def make(place: Path) -> None:
-        debian.copy(tree, place)
-        for directory, names in (("/opt/mic", wanted), ("/tools", ["setuptools>=68", "wheel"])):
-            _inside(place, "python3", "-m", "venv", directory)
-            pip = (f"{directory}/bin/pip", "install", "--quiet", "--only-binary=:all:")
-            try:
-                _inside(place, *pip, *names)
-            except AssertionError as error:
-                parts.missing(f"cannot install {' '.join(names)} from PyPI: {error}")
-
-    return cache.kept("debian-mic", f"{tree} {wanted}", make)
-
-
-def _inside(tree: Path, *command: str) -> str:
-    """Run in a tree, with this machine's network and certificates."""
-    options = []
-    authorities = os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt"
-    if Path(authorities).is_file():
-        options = [f"--bind-ro={authorities}:/run/ca.pem", "--setenv=PIP_CERT=/run/ca.pem"]
-    return debian.run([*debian.nspawn(tree, "--pipe", *options), *command], _INSTALL)
-
-
-def _install_mic(tree: Path) -> None:
-    source = tree / "src"
-    source.mkdir()
-    for name in ("mic", "twisted"):
-        shutil.copytree(
-            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache")
-        )
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    _inside(
-        tree,
-        *("/tools/bin/pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps"),
-        *("--wheel-dir=/wheel", "/src"),
-    )
-    (wheel,) = (tree / "wheel").iterdir()
-    _inside(tree, "/opt/mic/bin/pip", "install", "--no-index", "--no-deps", f"/wheel/{wheel.name}")
-
-
-def _configure(tree: Path) -> None:
-    for unit in UNITS.glob("mic-*"):
-        shutil.copy(unit, tree / "etc/systemd/system")
-    etc = tree / "etc/mic"
-    (etc / "hosts").mkdir(parents=True)
-    (etc / "mic.env").write_text(_ENVIRONMENT)
-    (etc / "mic.env").chmod(0o600)
-    store = tree / "etc/credstore"
-    store.mkdir(mode=0o700, exist_ok=True)
-    (store / "mic.pull-secret").write_text(_SECRET)
-    (store / "mic.pull-secret").chmod(0o600)
-    demo.write_samples(os.fspath(tree / "srv/mic"))
-    shutil.copy(tree / "srv/mic/hosts/worker-0.yaml", etc / "hosts")
-    (tree / "etc/hostname").write_text("mic\n")
-    debian.run(
-        ["systemctl", f"--root={tree}", "enable", "mic-static.service", "mic-static.socket"],
-        _MINUTE,
-    )
+def _prepare(tree: Path) -> None:
+    shutil.copy(tree / "srv/mic/hosts/worker-0.yaml", tree / "etc/mic/hosts")
+    enable(tree, STATIC, "mic-static.socket")
 
 
 def _config(machine: Machine, name: str) -> str:
@@ -319,15 +75,25 @@ def test_it_is_no_user_that_the_system_knows(machine: Machine) -> None:
     assert 61184 <= int(ids[1]) <= 65519  # systemd's range for DynamicUser=
 
 
+def test_root_is_told_its_status_and_others_are_not(machine: Machine) -> None:
+    status = ("/opt/mic/bin/mic", "status")
+    told = json.loads(machine.run(*status, "-json"))
+    assert str(told["pid"]) == machine.show("MainPID"), "no other, though mic has another user"
+    assert {image["label"] for image in told["images"]} == {"worker-0.iso", "worker-0.initramfs"}
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    said = machine.run(*nobody, *status, check=False)
+    assert "run mic status as that user or as root" in said
+
+
 def test_the_pull_secret_comes_from_the_credential(machine: Machine) -> None:
-    assert json.loads(_SECRET)["auths"]["quay.io"]["auth"] in _config(machine, "worker-0.iso")
+    assert json.loads(SECRET)["auths"]["quay.io"]["auth"] in _config(machine, "worker-0.iso")
 
 
 def test_a_reload_takes_up_a_new_host_and_is_told(machine: Machine) -> None:
     process = machine.show("MainPID")
     (machine.tree / "etc/mic/hosts/late.yaml").touch()
     machine.systemctl("reload", STATIC)
-    _eventually(
+    eventually(
         lambda: machine.show("StatusText").startswith("serving 4 images"), "the host in the status"
     )
     assert machine.show("ActiveState") == "active"
@@ -351,7 +117,7 @@ def test_a_loop_that_hangs_is_noticed_and_ended(machine: Machine) -> None:
         before = int(machine.show("NRestarts"))
         process = machine.show("MainPID")
         machine.systemctl("kill", "--signal=STOP", STATIC)
-        _eventually(lambda: int(machine.show("NRestarts")) == before + 1, "another try")
+        eventually(lambda: int(machine.show("NRestarts")) == before + 1, "another try")
         assert machine.get("/worker-0.iso")
         assert machine.show("MainPID") != process
 

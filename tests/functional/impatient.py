@@ -7,7 +7,7 @@ import sys
 
 from twisted.internet import reactor
 
-from mic import run
+from mic import log, run
 from mic.config import Mode, flags_of, load
 from mic.service import Mic
 from mic.web.channel import Limits
@@ -16,4 +16,6 @@ LIMITS = Limits(headers=0.4, idle=0.6, stall=0.8)
 
 if __name__ == "__main__":
     flags = run.parse_or_exit("impatient", sys.argv[1:], flags_of(Mode.STATIC))
-    sys.exit(run.run(Mic(load(Mode.STATIC, os.environ, flags), reactor, LIMITS)))
+    settings = load(Mode.STATIC, os.environ, flags)
+    log.begin(settings.log)
+    sys.exit(run.run(Mic(settings, reactor, LIMITS)))

@@ -196,6 +196,25 @@ async def test_the_key_is_in_no_repr(iso: Path, threads: Threads) -> None:
         assert name not in shown
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_label_leads_to_its_object_for_as_long_as_an_image_has_it(
+    iso: Path, threads: Threads
+) -> None:
+    published = Process(iso, threads, b"").published
+    label = "hosts/worker-0 iso"
+    old = (await published.build(REQUEST)).image_url
+    again = replace(REQUEST, uid="uid-2", nmstate=b"other: {}")
+    new = (await published.build(again)).image_url
+    published.discard("hosts", "worker-0", keep=[new])
+    assert old != new
+    subject = published.subject(label)
+    assert subject is not None
+    assert (subject.namespace, subject.name, subject.uid) == ("hosts", "worker-0", "uid-2")
+    assert published.subject("kernel") is None
+    published.discard("hosts", "worker-0")
+    assert published.subject(label) is None
+
+
 HTTP = "http://boot.example:8085/b"
 
 

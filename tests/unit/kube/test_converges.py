@@ -220,6 +220,9 @@ class World:
             self.api.compact()
         self.api.end_watches(Unavailable("reset") if value % 3 else None)
 
+    def bookmark(self, name: str, value: int) -> None:
+        self.api.bookmark()
+
     def base_images(self, name: str, value: int) -> None:
         for images in self.replicas:
             images.change(({("iso", "x86_64")}, EVERYTHING, set())[value % 3])
@@ -253,7 +256,16 @@ def _document(value: int) -> bytes | None:
 DEEDS = (
     *("create", "create_secret", "edit_secret", "wait") * 2,
     *("unlabel_secret", "delete_secret", "edit", "relabel", "finalizers", "delete"),
-    *("faults", "no_faults", "end_watches", "base_images", "slow_images", "restart", "wait"),
+    *(
+        "faults",
+        "no_faults",
+        "end_watches",
+        "bookmark",
+        "base_images",
+        "slow_images",
+        "restart",
+        "wait",
+    ),
 )
 
 

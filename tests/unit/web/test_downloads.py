@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from mic.web.downloads import QUIET, Coverage, Downloads
+from mic.web.downloads import QUIET, STALL, Coverage, Downloads, Progress, State, share
 
 SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 10)), max_size=20)
 
@@ -77,7 +77,7 @@ def test_a_download_is_a_line_at_its_start_and_one_at_its_end(lines: list[str]) 
         clock.advance(QUIET - 1)
         downloads.sweep()
         downloads.wrote(download, start, start + 100)
-        downloads.end(download)
+        downloads.end(download, whole=True)
     assert lines == [
         "worker-0.iso: 192.0.2.7 starts to download (1000 bytes)",
         "worker-0.iso: 192.0.2.7 has it all: 1000 bytes in 290.0 s, 100.0 % of the image",
@@ -91,7 +91,7 @@ def test_a_download_that_goes_quiet_is_told_with_its_share(lines: list[str]) -> 
     downloads.wrote(download, 0, 200)
     downloads.wrote(download, 100, 250)
     clock.advance(2)
-    downloads.end(download)
+    downloads.end(download, whole=True)
     clock.advance(QUIET - 0.1)
     downloads.sweep()
     assert len(lines) == 1
@@ -104,17 +104,167 @@ def test_a_download_that_goes_quiet_is_told_with_its_share(lines: list[str]) -> 
     assert len(lines) == 2
 
 
-def test_a_body_that_stands_still_is_not_quiet(lines: list[str]) -> None:
+def test_a_body_that_stands_still_is_told_once_as_stalled_and_when_it_goes_on(
+    lines: list[str],
+) -> None:
     clock = Clock()
     downloads = Downloads(clock.seconds)
     download = downloads.begin("worker-0.iso", "192.0.2.7", '"a"', 1000)
-    clock.advance(10 * QUIET)
+    downloads.wrote(download, 0, 340)
+    clock.advance(STALL - 0.1)
     downloads.sweep()
     assert len(lines) == 1
-    downloads.end(download)
+    for _ in range(10):
+        clock.advance(STALL)
+        downloads.sweep()
+    assert lines[1:] == [
+        "worker-0.iso: 192.0.2.7 stalled: it has taken nothing for 30 s; "
+        "340 bytes in 59.9 s so far, 34.0 % of the image"
+    ]
+    downloads.wrote(download, 340, 500)
+    downloads.sweep()
+    downloads.sweep()
+    assert lines[2:] == ["worker-0.iso: 192.0.2.7 goes on, 50.0 % of the image so far"]
+    downloads.end(download, whole=True)
     clock.advance(QUIET)
     downloads.sweep()
-    assert len(lines) == 2
+    assert "went quiet" in lines[3]
+    assert len(lines) == 4
+
+
+def test_a_body_that_is_broken_off_is_told_with_how_far_it_came(lines: list[str]) -> None:
+    clock = Clock()
+    downloads = Downloads(clock.seconds)
+    download = downloads.begin("worker-0.iso", "192.0.2.7", '"a"', 1000)
+    clock.advance(4)
+    downloads.wrote(download, 0, 999)
+    downloads.end(download, whole=False)
+    assert len(lines) == 1, "it may come back"
+    clock.advance(QUIET)
+    downloads.sweep()
+    assert lines[1:] == [
+        "worker-0.iso: 192.0.2.7 was broken off: 999 bytes in 4.0 s, 99.9 % of the image"
+    ]
+
+
+def test_no_share_but_the_whole_is_100_per_cent() -> None:
+    assert share(10**9 - 1, 10**9) == 99.9
+    assert share(10**9, 10**9) == 100.0
+    assert share(0, 10**9) == 0.0
+
+
+def test_a_client_that_comes_back_goes_on_where_it_was(lines: list[str]) -> None:
+    clock = Clock()
+    downloads = Downloads(clock.seconds)
+    for start, stop in ((0, 600), (500, 1000)):
+        downloads.count("a", "192.0.2.7", '"1"', size=1000, start=start, stop=stop)
+        clock.advance(QUIET)
+        downloads.sweep()
+    assert lines[1:] == [
+        "a: 192.0.2.7 went quiet: 600 bytes in 0.0 s, 60.0 % of the image",
+        "a: 192.0.2.7 comes back to download, 60.0 % of the image so far",
+        "a: 192.0.2.7 has it all: 500 bytes in 0.0 s, 100.0 % of the image",
+    ]
+    record = downloads.records["a"]
+    assert (record.times, record.readers["192.0.2.7"].times) == (2, 2)
+
+
+def test_after_the_whole_image_a_client_starts_anew(lines: list[str]) -> None:
+    downloads = Downloads(Clock().seconds)
+    downloads.count("a", "192.0.2.7", '"1"', size=10, start=0, stop=10)
+    downloads.count("a", "192.0.2.7", '"1"', size=10, start=0, stop=5)
+    assert lines[2:] == ["a: 192.0.2.7 starts to download (10 bytes)"]
+    reader = downloads.records["a"].readers["192.0.2.7"]
+    assert (reader.read, reader.state) == (5, State.DOWNLOADING)
+
+
+def test_another_version_of_an_image_starts_anew_and_the_old_one_ends_as_it_may(
+    lines: list[str],
+) -> None:
+    downloads = Downloads(Clock().seconds)
+    old = downloads.begin("a", "192.0.2.7", '"1"', 10)
+    downloads.count("a", "192.0.2.7", '"2"', size=20, start=0, stop=5)
+    downloads.wrote(old, 0, 10)
+    downloads.end(old, whole=True)
+    assert "has it all" in lines[-1]
+    record = downloads.records["a"]
+    assert (record.etag, record.size, record.times) == ('"2"', 20, 1)
+    assert record.readers["192.0.2.7"].read == 5
+
+
+def test_listeners_are_told_of_every_turn_and_cannot_disturb(
+    logged_failures: list[LogEvent],
+) -> None:
+    clock = Clock()
+    downloads = Downloads(clock.seconds)
+    told: list[Progress] = []
+
+    def fail(progress: Progress) -> None:
+        raise RuntimeError(progress.label)
+
+    downloads.listeners += [fail, told.append]
+    download = downloads.begin("a", "192.0.2.7", '"1"', 1000)
+    downloads.wrote(download, 0, 300)
+    clock.advance(STALL)
+    downloads.sweep()
+    downloads.wrote(download, 300, 600)
+    downloads.sweep()
+    downloads.end(download, whole=False)
+    clock.advance(QUIET)
+    downloads.sweep()
+    assert [(each.before, each.state) for each in told] == [
+        (None, State.DOWNLOADING),
+        (State.DOWNLOADING, State.STALLED),
+        (State.STALLED, State.DOWNLOADING),
+        (State.DOWNLOADING, State.BROKEN_OFF),
+    ]
+    last = told[-1]
+    assert (last.read, last.bytes, last.size, last.share) == (600, 600, 1000, 60.0)
+    assert len(logged_failures) == 4
+    logged_failures.clear()
+
+
+def test_what_is_kept_of_an_image_is_bounded_and_those_who_read_stay() -> None:
+    clock = Clock()
+    downloads = Downloads(clock.seconds)
+    reading = downloads.begin("kernel", "192.0.2.255", '"1"', 10**6)
+    for client in range(100):
+        for start in range(0, 10**6, 2000):
+            downloads.count(
+                "kernel", f"192.0.2.{client}", '"1"', size=10**6, start=start, stop=start + 1000
+            )
+        clock.advance(QUIET)
+        downloads.sweep()
+    record = downloads.records["kernel"]
+    assert record.times == 101
+    assert record.readers["192.0.2.255"] is reading
+    assert set(record.readers) - {"192.0.2.255"} == {f"192.0.2.{n}" for n in range(96, 100)}
+    kept = record.readers["192.0.2.99"]
+    assert kept.read == 500_000, "what was read is known, though not which bytes"
+    assert len(kept.coverage._starts) == 64
+    assert kept.coverage.covered == 64_000
+    downloads.count("kernel", "192.0.2.99", '"1"', size=10**6, start=0, stop=1000)
+    assert kept.read == 500_000, "never too much"
+
+
+def test_trimmed_coverage_keeps_the_longest_spans() -> None:
+    coverage = Coverage()
+    for n in range(100):
+        coverage.add(1000 * n, 1000 * n + 1 + n)
+    coverage.trim()
+    assert coverage.covered == sum(range(37, 101))
+    coverage.add(0, 100_000)
+    assert coverage.covered == 100_000
+
+
+def test_images_that_are_gone_are_forgotten_but_for_the_last() -> None:
+    downloads = Downloads(Clock().seconds)
+    for n in range(1000):
+        downloads.count(f"host-{n}", "192.0.2.1", '"1"', size=10, start=0, stop=10)
+    downloads.keep({f"host-{n}" for n in range(1000)})
+    assert len(downloads.records) == 1000
+    downloads.keep({"host-3", "host-4"})
+    assert set(downloads.records) == {"host-3", "host-4", *(f"host-{n}" for n in range(744, 1000))}
 
 
 def test_a_whole_image_is_whole_only_when_its_last_body_is_over(lines: list[str]) -> None:
@@ -123,9 +273,9 @@ def test_a_whole_image_is_whole_only_when_its_last_body_is_over(lines: list[str]
     second = downloads.begin("worker-0.iso", "192.0.2.7", '"a"', 10)
     assert first is second
     downloads.wrote(first, 0, 10)
-    downloads.end(first)
+    downloads.end(first, whole=True)
     assert len(lines) == 1
-    downloads.end(second)
+    downloads.end(second, whole=True)
     assert len(lines) == 2
 
 
