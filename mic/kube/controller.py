@@ -433,6 +433,9 @@ class Controller(Service):
         for _ in range(MOST_STEPS):
             action = decide(seen)
             if isinstance(action, Wait):
+                # What was built for a status that was not written any more is named by nobody.
+                named = [image.status.image_url] if image is not None else []
+                self._provider.discard(key.namespace, key.name, keep=named)
                 return None
             if isinstance(action, Forget):
                 self._provider.discard(key.namespace, key.name)
