@@ -56,6 +56,16 @@ _PULL_SECRET = 24 * 1024
 """Bytes of noise in the pull secret, and so in each image: one that is kept shows in the memory."""
 
 
+_KEPT = {
+    "mic.kube.events._Told": 4096,
+    "mic.kube.events._Repeated": 8 * 4096,
+    "mic.web.downloads.Record": 256,
+    "mic.web.downloads.Download": 4 * 256,
+    "mic.web.downloads.Coverage": 4 * 256,
+}
+"""What mic remembers of objects that are gone, and how many of these at most."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How much of it, and for how long; all times in seconds."""
@@ -159,6 +169,11 @@ class Host:
     def interface(self) -> str:
         """Names host and revision, in the keyfile of the image."""
         return f"h{self.number}r{self.revision}"
+
+    def rename(self) -> None:
+        """Another host in its place."""
+        self.name = f"host-{self.number}-{self.revision}"
+        self.secret = f"net-{self.number}-{self.revision}"
 
     def document(self) -> bytes:
         return f"interfaces:\n- name: {self.interface}\n  type: ethernet\n  state: up\n".encode()
@@ -312,39 +327,44 @@ class Soak:
     # --- what is done to it ---------------------------------------------------------------------
 
     def _create(self, host: Host) -> None:
-        labels = {SECRET_LABEL: SECRET_LABEL_VALUE}
         if self._kube.find(SECRETS, NAMESPACE, host.secret) is None:
-            body = secret_body(host.secret, host.document(), namespace=NAMESPACE, labels=labels)
-            self._kube.create(SECRETS, body)
-        self._kube.create(
-            PREPROVISIONING_IMAGES,
-            image_body(host.name, secret=host.secret, formats=(host.format,), namespace=NAMESPACE),
-        )
+            self._create_secret(host)
+        formats = (host.format,)
+        body = image_body(host.name, secret=host.secret, formats=formats, namespace=NAMESPACE)
+        self._kube.create(PREPROVISIONING_IMAGES, body)
+
+    def _create_secret(self, host: Host) -> None:
+        labels = {SECRET_LABEL: SECRET_LABEL_VALUE}
+        body = secret_body(host.secret, host.document(), namespace=NAMESPACE, labels=labels)
+        self._kube.create(SECRETS, body)
 
     def _churn(self) -> None:
         """One change that users make; in a thread."""
         host = self._random.choice(self._hosts)
         if host.deleting:
             return
-        change = self._random.choice(("edit", "edit", "edit", "format", "recreate", "secret"))
-        self.report.done[change] += 1
+        change = self._random.choice(("edit", "edit", "format", "recreate", "other", "secret"))
+        self.report.done[f"{change} object" if change == "other" else change] += 1
         host.changed()
         host.revision += 1
+        if change in ("recreate", "other"):
+            self._kube.delete(PREPROVISIONING_IMAGES, NAMESPACE, host.name)
+        if change in ("secret", "other"):
+            self._kube.delete(SECRETS, NAMESPACE, host.secret)
+        if change == "other":
+            # What mic keeps of names must go with them.
+            host.rename()
+            return
         if change == "format":
             host.format = "initrd" if host.format == "iso" else "iso"
             spec = {"spec": {"acceptFormats": [host.format]}}
             self._kube.edit(PREPROVISIONING_IMAGES, NAMESPACE, host.name, spec)
-        if change == "recreate":
-            host.deleting = True
-            self._kube.delete(PREPROVISIONING_IMAGES, NAMESPACE, host.name)
         if change == "secret":
-            self._kube.delete(SECRETS, NAMESPACE, host.secret)
-            labels = {SECRET_LABEL: SECRET_LABEL_VALUE}
-            body = secret_body(host.secret, host.document(), namespace=NAMESPACE, labels=labels)
-            self._kube.create(SECRETS, body)
+            self._create_secret(host)
         else:
             data = {"data": {"nmstate": base64.b64encode(host.document()).decode()}}
             self._kube.edit(SECRETS, NAMESPACE, host.secret, data)
+        host.deleting = change == "recreate"
 
     async def _replace_base(self) -> None:
         """Another ISO and initramfs under the same names, by rename."""
@@ -531,7 +551,8 @@ class Soak:
         def behind() -> list[str]:
             self._look()
             objects = self._objects()
-            found = []
+            names = {host.name for host in self._hosts}
+            found = [f"{name}: not released" for name in objects.keys() - names]
             for host in self._hosts:
                 body = objects.get(host.name)
                 why = "no object" if body is None or host.deleting else self._learn(host, body)
@@ -658,8 +679,11 @@ def judge(report: Report, plan: Plan, bounds: Bounds) -> list[tuple[str, float, 
             report.problems.append(
                 f"at rest {before.descriptors} descriptors became {after.descriptors}"
             )
+    # Each of these has a few lists, dictionaries and numbers.
+    kept = sum(report.grown[kind] for kind in _KEPT)
     for kind, count in report.grown.most_common():
-        if count > (bounds.own_objects if kind.startswith("mic.") else bounds.objects):
+        own = bounds.own_objects if kind.startswith("mic.") else bounds.objects + 4 * kept
+        if count > _KEPT.get(kind, own):
             report.problems.append(f"at rest there are {count} more objects of {kind}")
     return rows
 
