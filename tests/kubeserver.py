@@ -226,6 +226,21 @@ class KubeServer:
             text = text.replace("apiVersion: policy/v1\n", "apiVersion: policy/v1beta1\n")
         return text
 
+    def grant_leases(self, namespace: str) -> None:
+        """The Role of the high-availability overlay, in the namespace of a test."""
+        group = "rbac.authorization.k8s.io"
+        where = f"/apis/{group}/v1/namespaces/{namespace}"
+        objects = yaml.safe_load_all(self.rendered("high-availability"))
+        (role,) = (each for each in objects if each and each["kind"] == "Role")
+        granted = {"metadata": {"name": "mic"}, "rules": role["rules"]}
+        self.ask("POST", f"{where}/roles", granted)
+        binding = {
+            "metadata": {"name": "mic"},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "mic"},
+            "subjects": [{"kind": "ServiceAccount", "namespace": ACCOUNT[0], "name": ACCOUNT[1]}],
+        }
+        self.ask("POST", f"{where}/rolebindings", binding)
+
     def account_may(
         self, verb: str, resource: str, *, namespace: str = "default", name: str = ""
     ) -> bool:

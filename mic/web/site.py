@@ -239,7 +239,7 @@ class ImageResource(Resource):
             try:
                 data = read_cached(image.layout.pieces(start, stop))
             except Exception:
-                self._cut(request, image, Failure())
+                self._cut(request, image.label, Failure())
                 return NOT_DONE_YET
             if data is not None:
                 self._downloads.count(
@@ -313,17 +313,20 @@ class ImageResource(Resource):
         consumer = transport if isinstance(transport, FileTransport) else request
         # The Deferred stays silent when the client goes away: the channel stops the body then.
         done = body.startProducing(consumer)
-        done.addCallbacks(lambda _: _finish(request), lambda why: self._cut(request, image, why))
-        done.addErrback(lambda why: self._log.failure("{image}", why, image=image.label))
+        # These hold no image: when the client goes away they are left to the garbage collector,
+        # and with them a base file that may have been deleted.
+        label = image.label
+        done.addCallbacks(lambda _: _finish(request), lambda why: self._cut(request, label, why))
+        done.addErrback(lambda why: self._log.failure("{image}", why, image=label))
 
     def _soon(self, call: Any) -> object:
         return self._reactor.callLater(0, call)
 
-    def _cut(self, request: ImageRequest, image: Image, why: Failure) -> None:
+    def _cut(self, request: ImageRequest, label: str, why: Failure) -> None:
         """Break off: the client sees a body shorter than announced, and asks again."""
         self._log.error(
             "{image}: body for {client} broken off: {error}",
-            image=image.label,
+            image=label,
             client=request.channel.client,
             error=why.getErrorMessage(),
         )

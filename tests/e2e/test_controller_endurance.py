@@ -19,12 +19,17 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from mic.kube.controller import LONGEST_HOLD, LONGEST_OUTAGE_RETRY
+from mic.kube.controller import LONGEST_HOLD
+from mic.kube.watch import LONGEST_DELAY
 
 reactor = cast(Any, _reactor)
 
 OUTAGE = 120.0
 """Seconds: longer than it takes every back-off for outages to reach its longest."""
+
+LONGEST = LONGEST_DELAY + LONGEST_HOLD + 10.0
+"""Seconds within which all is well again: until the next list, and for the last refusal's hold;
+the rest is for a slow machine."""
 
 
 async def _status(daemon: Daemon, url: str) -> int:
@@ -89,14 +94,14 @@ async def test_an_outage_of_minutes_is_sat_out_and_over_within_the_longest_back_
                 cluster.verdict(name).startswith("image ") for name in alive
             )
 
-        await cluster.until(recovered, "all as it should be", LONGEST_OUTAGE_RETRY)
+        await cluster.until(recovered, "all as it should be", LONGEST)
         took = reactor.seconds() - began
         after = await _all_served(cluster, daemon, alive)
         assert {name for name in alive[:4] if before[name] != after[name]} == {"host-0", "host-1"}
         for name in ("host-0", "host-1", "host-2"):
             # Let go of once the status has another: the write first, then the image.
             while await _status(daemon, before[name]) != 404:
-                assert reactor.seconds() - began < LONGEST_OUTAGE_RETRY
+                assert reactor.seconds() - began < LONGEST
                 await deferLater(reactor, 0.1)
     finally:
         await deferToThread(daemon.stop)
@@ -107,7 +112,6 @@ async def test_an_outage_of_minutes_is_sat_out_and_over_within_the_longest_back_
     )
     assert rate < 2
     assert late / (OUTAGE / 2) <= 0.6
-    assert took < LONGEST_HOLD + LONGEST_OUTAGE_RETRY
 
 
 ROUNDS = 14

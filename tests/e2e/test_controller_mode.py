@@ -92,52 +92,6 @@ def test_from_kubectl_apply_to_the_bytes(kube: KubeServer, tmp_path: Path) -> No
         daemon.stop()
 
 
-def test_network_boot_gets_plain_http_beside_https(kube: KubeServer, tmp_path: Path) -> None:
-    cert, key = issue().write(tmp_path)
-    published = {"iso": "https://mic.example:8084", "initrd": "http://mic.example:8085"}
-    daemon = _start(
-        kube,
-        tmp_path,
-        *("-images-tls-cert-file", str(cert), "-images-tls-key-file", str(key)),
-        *("-images-publish-addr", published["iso"]),
-        *("-images-http-bind-addr", "127.0.0.1:0"),
-        *("-images-http-publish-addr", published["initrd"]),
-    )
-    names = {format: f"both-{format}" for format in published}
-    try:
-        (line, *_) = daemon.wait_for("serving them over plain HTTP too, on ")
-        found = re.search(r" on (\S+:\d+),", line)
-        assert found
-        places = {"iso": "https://{}:{}".format(*daemon.tcp), "initrd": f"http://{found[1]}"}
-        urls = {}
-        for format, name in names.items():
-            body = image_body(name, namespace=NAMESPACE, formats=(format,))
-            kube.create(PREPROVISIONING_IMAGES, body)
-
-            def status(name: str = name) -> dict[str, str]:
-                image = kube.find(PREPROVISIONING_IMAGES, NAMESPACE, name)
-                assert image is not None
-                there = bmo_verdict(image, None).startswith("image ")
-                return image["status"] if there else {}
-
-            urls[format] = eventually(status, f"the image of {name}")
-        for url in (
-            urls["iso"]["imageUrl"],
-            urls["initrd"]["imageUrl"],
-            urls["initrd"]["kernelUrl"],
-        ):
-            format = "iso" if url.endswith(".iso") else "initrd"
-            assert url.startswith(f"{published[format]}/")
-            with urllib3.PoolManager(cert_reqs="REQUIRED", ca_certs=str(cert)) as clients:
-                answer = clients.request("GET", url.replace(published[format], places[format]))
-            assert answer.status == 200
-        for name in names.values():
-            kube.kubectl("delete", "-n", NAMESPACE, f"preprovisioningimage/{name}", "--timeout=20s")
-        daemon.stop()
-    finally:
-        daemon.kill()
-
-
 PEM = "-----BEGIN CERTIFICATE-----\n{0}\n-----END CERTIFICATE-----\n"
 FILES = {
     "CA_BUNDLE": PEM,
@@ -266,6 +220,52 @@ def _served_anew(kube: KubeServer, daemon: Daemon, name: str) -> bool:
     verdict = bmo_verdict(image, kube.find(SECRETS, NAMESPACE, name))
     url = verdict.removeprefix("image ")
     return verdict != url and urllib3.request("HEAD", served(daemon, url)).status == 200
+
+
+def test_network_boot_gets_plain_http_beside_https(kube: KubeServer, tmp_path: Path) -> None:
+    cert, key = issue().write(tmp_path)
+    published = {"iso": "https://mic.example:8084", "initrd": "http://mic.example:8085"}
+    daemon = _start(
+        kube,
+        tmp_path,
+        *("-images-tls-cert-file", str(cert), "-images-tls-key-file", str(key)),
+        *("-images-publish-addr", published["iso"]),
+        *("-images-http-bind-addr", "127.0.0.1:0"),
+        *("-images-http-publish-addr", published["initrd"]),
+    )
+    names = {format: f"both-{format}" for format in published}
+    try:
+        (line, *_) = daemon.wait_for("serving them over plain HTTP too, on ")
+        found = re.search(r" on (\S+:\d+),", line)
+        assert found
+        served = {"iso": "https://{}:{}".format(*daemon.tcp), "initrd": f"http://{found[1]}"}
+        urls = {}
+        for format, name in names.items():
+            body = image_body(name, namespace=NAMESPACE, formats=(format,))
+            kube.create(PREPROVISIONING_IMAGES, body)
+
+            def status(name: str = name) -> dict[str, str]:
+                image = kube.find(PREPROVISIONING_IMAGES, NAMESPACE, name)
+                assert image is not None
+                there = bmo_verdict(image, None).startswith("image ")
+                return image["status"] if there else {}
+
+            urls[format] = eventually(status, f"the image of {name}")
+        for url in (
+            urls["iso"]["imageUrl"],
+            urls["initrd"]["imageUrl"],
+            urls["initrd"]["kernelUrl"],
+        ):
+            format = "iso" if url.endswith(".iso") else "initrd"
+            assert url.startswith(f"{published[format]}/")
+            with urllib3.PoolManager(cert_reqs="REQUIRED", ca_certs=str(cert)) as clients:
+                answer = clients.request("GET", url.replace(published[format], served[format]))
+            assert answer.status == 200
+        for name in names.values():
+            kube.kubectl("delete", "-n", NAMESPACE, f"preprovisioningimage/{name}", "--timeout=20s")
+        daemon.stop()
+    finally:
+        daemon.kill()
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import urllib3
-import yaml
 from functional.daemon import Daemon
 from functional.media import Media, make_media
 from kubecluster import Cluster, run
@@ -108,7 +107,7 @@ class Pair:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        _grant_leases(cluster)
+        cluster.kube.grant_leases(cluster.namespace)
         media = make_media(cluster.folder / "images", rootfs=_ROOTFS).write()
         self.replicas = [Replica(cluster, media, name) for name in "ab"]
 
@@ -132,27 +131,6 @@ class Pair:
     def versions(self) -> list[str]:
         images = [self.cluster.image(f"host-{n}") or {} for n in range(HOSTS)]
         return [image["metadata"]["resourceVersion"] for image in images]
-
-
-def _grant_leases(cluster: Cluster) -> None:
-    """The Role of the high-availability overlay, in the namespace of this test."""
-    group = "rbac.authorization.k8s.io"
-    where = f"/apis/{group}/v1/namespaces/{cluster.namespace}"
-    objects = yaml.safe_load_all(cluster.kube.rendered("high-availability"))
-    (role,) = (each for each in objects if each and each["kind"] == "Role")
-    granted = {"metadata": {"name": "mic"}, "rules": role["rules"]}
-    cluster.kube.ask("POST", f"{where}/roles", granted)
-    subject = {
-        "kind": "ServiceAccount",
-        "name": "machine-image-customizer",
-        "namespace": "machine-image-customizer",
-    }
-    binding = {
-        "metadata": {"name": "mic"},
-        "roleRef": {"apiGroup": group, "kind": "Role", "name": "mic"},
-        "subjects": [subject],
-    }
-    cluster.kube.ask("POST", f"{where}/rolebindings", binding)
 
 
 def _document(interface: str) -> bytes:

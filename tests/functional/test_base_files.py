@@ -280,19 +280,20 @@ def test_an_initramfs_is_followed_too(server: Server) -> None:
     assert date(after) > date(before)
 
 
+def _deleted(server: Server) -> list[str]:
+    """Base files that mic has open and nobody else can open any more."""
+    folder = f"/proc/{server.daemon.pid}/fd"
+    links = []
+    for name in os.listdir(folder):
+        try:
+            links.append(os.readlink(f"{folder}/{name}"))
+        except FileNotFoundError:
+            continue
+    return [link for link in links if "(deleted)" in link and "coreos" in link]
+
+
 def test_old_bases_are_let_go(server: Server, new: Media) -> None:
     """A deleted file whose descriptor stays open keeps its disk space."""
-
-    def deleted() -> list[str]:
-        folder = f"/proc/{server.daemon.pid}/fd"
-        links = []
-        for name in os.listdir(folder):
-            try:
-                links.append(os.readlink(f"{folder}/{name}"))
-            except FileNotFoundError:
-                continue
-        return [link for link in links if "(deleted)" in link and "coreos" in link]
-
     with server.connect() as wire:
         wire.take_little()
         wire.ask("/worker-0.iso")
@@ -302,4 +303,18 @@ def test_old_bases_are_let_go(server: Server, new: Media) -> None:
         server.daemon.hang_up()
         server.daemon.wait_for("SIGHUP")
         assert wire.take(server.iso.size) == server.iso.data
-    eventually(lambda: not deleted(), f"old base files are closed: {deleted()}")
+    eventually(lambda: not _deleted(server), f"old base files are closed: {_deleted(server)}")
+
+
+def test_old_bases_are_let_go_when_their_last_reader_leaves_in_mid_body(
+    server: Server, new: Media
+) -> None:
+    """At once, not when the garbage collector comes by: with nothing to do it never does."""
+    with server.connect() as wire:
+        wire.take_little()
+        wire.ask("/worker-0.iso")
+        wire.head()
+        replace_by_rename(server.media.iso_path, new.iso)
+        served(server)
+        assert _deleted(server)
+    eventually(lambda: not _deleted(server), f"old base files are closed: {_deleted(server)}")
