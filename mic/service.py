@@ -321,7 +321,7 @@ class Mic(Service):
         except Exception:
             # The next look may be luckier; a loop that ends for good helps nobody.
             self._log.failure("cannot look for changes")
-        if self.ready.called:
+        if self.ready.called and self.running:
             self._announce()
 
     def _announce(self) -> None:

@@ -368,6 +368,20 @@ def test_interrupt_stops_it_too(media: Media, tmp_path: Path, start: Callable[..
     assert daemon.process.wait(5) == 0
 
 
+def test_it_stops_in_order_while_it_looks_for_changes(
+    media: Media, tmp_path: Path, start: Callable[..., Daemon]
+) -> None:
+    hosts = make_hosts(tmp_path / "hosts", *(f"worker-{number}.yaml" for number in range(200)))
+    daemon = start(BIND, f"-nmstate-dir={hosts}", environment=media.environment)
+    connect = tcp_client(*daemon.tcp)
+    # A client that is still to ask has it wait for a second, in which the look ends.
+    with connect():
+        for path in hosts.iterdir():
+            path.write_text("interfaces: 1\n" if path.stem == "worker-0" else "# changed\n")
+        daemon.wait_for("worker-0.yaml: interfaces")
+        daemon.stop()
+
+
 def test_it_stops_while_it_still_reads_a_huge_base(
     media: Media, tmp_path: Path, start: Callable[..., Daemon]
 ) -> None:

@@ -14,6 +14,10 @@ from mic.config import FLAGS, VARIABLES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+CONFIGURE = (ROOT / "docs/configure.md").read_text()
+TROUBLESHOOTING = (ROOT / "docs/troubleshooting.md").read_text()
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+ENTRIES = dict(re.findall(r"^### `([^`]+)`\n(.*?)(?=^##|\Z)", CONFIGURE, re.MULTILINE | re.DOTALL))
 LEVELS = {"debug", "info", "warn", "error", "failure", "critical"}
 
 
@@ -37,6 +41,90 @@ def test_the_readme_names_no_flag_or_variable_that_is_not_there() -> None:
     known = {variable.name for variable in VARIABLES} | {f"-{flag.name}" for flag in FLAGS}
     named = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
     assert named == known
+
+
+def test_the_page_on_configuration_has_an_entry_for_each_variable_and_flag_and_no_other() -> None:
+    known = {variable.name for variable in VARIABLES} | {f"-{flag.name}" for flag in FLAGS}
+    assert len(ENTRIES) == len(re.findall(r"^### ", CONFIGURE, re.MULTILINE))
+    assert set(ENTRIES) == known
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_an_entry_tells_default_form_an_example_and_what_goes_wrong(name: str) -> None:
+    bullets = re.findall(r"^\* (\w+): ", ENTRIES[name], re.MULTILINE)
+    # What follows "Wrong" may stand below it.
+    bullets += re.findall(r"^\* (Wrong):$", ENTRIES[name], re.MULTILINE)
+    assert bullets == ["Default", "Form", "Example", "Wrong"]
+    (example,) = re.findall(r"^\* Example: (.*)$", ENTRIES[name], re.MULTILINE)
+    assert name in example
+
+
+@pytest.mark.parametrize("flag", FLAGS, ids=lambda flag: flag.name)
+def test_an_entry_tells_the_default_of_its_flag(flag) -> None:
+    assert _default(f"-{flag.name}").startswith(f"`{flag.default}`" if flag.default else "")
+    assert flag.default or _default(f"-{flag.name}").startswith(("empty", "none"))
+
+
+@pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
+def test_an_entry_tells_whether_its_variable_is_required(variable) -> None:
+    assert ("required" in _default(variable.name)) == variable.required
+
+
+def _default(name: str) -> str:
+    (default,) = re.findall(r"^\* Default: (.*)$", ENTRIES[name], re.MULTILINE)
+    return default
+
+
+def test_what_the_pages_for_operators_quote_is_what_mic_says() -> None:
+    """Their tables of messages, and what goes wrong with a setting: all but what differs."""
+    quoted = re.findall(r"^  \* `([^`]+)`", CONFIGURE, re.MULTILINE)
+    for table in re.split(r"^\| mic says \|.*\n", TROUBLESHOOTING, flags=re.MULTILINE)[1:]:
+        rows = table.partition("\n\n")[0].splitlines()[1:]
+        quoted += [text for row in rows for text in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
+    assert len(quoted) > 100
+    said = "\n".join(_texts_of_the_source())
+    names = [f"-{flag.name}" for flag in FLAGS] + [variable.name for variable in VARIABLES]
+    settings = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    wrong = []
+    for text in quoted:
+        # What stands in <> differs; names of settings and numbers are put in.
+        parts = re.split(rf"<[^>]*>|…|(?<![\w-])(?:{settings})(?![\w-])|[0-9]+", text)
+        if any(part not in said for part in map(str.strip, parts) if len(part) > 3):
+            wrong.append(text)
+    assert wrong == []
+
+
+def _texts_of_the_source() -> Iterator[str]:
+    for path in (ROOT / "mic").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+                value = node.value
+                yield value if isinstance(value, str) else value.decode(errors="replace")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.is_relative_to(ROOT), target
+        assert there.exists(), target
+        if anchor:
+            assert anchor in _anchors(there.read_text()), target
+
+
+def _anchors(text: str) -> set[str]:
+    """The anchors that GitHub makes of headings."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+        anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        assert anchor not in found, f"two headings lead to #{anchor}"
+        found.add(anchor)
+    return found
 
 
 def test_every_command_is_in_the_usage() -> None:
