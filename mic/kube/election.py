@@ -244,6 +244,9 @@ class Election(Service):
             written = await self._api.replace(LEASES, {**lease, "spec": spec})
         self._observe(written)
         self._holder = self._identity
+        # That it had run out while this was under way is told: what was looked at meanwhile was
+        # looked at as by one who does not write.
+        self._tell()
         # From when it was asked for, not from the answer: the API server may have had it since.
         self._ours_until = asked + RENEW_SECONDS
 

@@ -274,3 +274,29 @@ def test_never_two_lead_and_soon_one_does(seed: int, deeds: list[tuple[str, str,
     replicas.pass_time(LEASE_SECONDS + 3 * RETRY_SECONDS)
     assert len(replicas.leaders) == 1
     replicas.stop()
+
+
+def test_a_lead_that_lapsed_and_came_back_within_one_attempt_is_told_of() -> None:
+    """What was looked at in between was looked at as a follower does."""
+    replicas = Replicas(1)
+    replicas.start()
+    replicas.pass_time(1.0)
+    assert replicas.leaders == ["a"]
+    answer, replaces = Deferred[None](), replicas.api.replace
+
+    async def slow(*arguments: Any, **more: Any) -> Json:
+        await answer
+        return await replaces(*arguments, **more)
+
+    replicas.api.fault = lambda *_: Unavailable("down")
+    while replicas.candidates["a"].leads:
+        if replicas.clock.seconds() > 9.0:
+            replicas.api.fault = lambda *_: None
+            replicas.api.replace = slow  # type: ignore[method-assign]
+        replicas.pass_time(0.1)
+    replicas.api.replace = replaces  # type: ignore[method-assign]
+    answer.callback(None)
+    replicas.pass_time(1.0)
+    assert replicas.leaders == ["a"]
+    assert replicas.changes == [("a", True), ("a", False), ("a", True)]
+    replicas.stop()
