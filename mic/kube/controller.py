@@ -346,6 +346,7 @@ class Controller(Service):
 
     def leadership_changed(self) -> None:
         """`leads` answers otherwise than before: look at every object in that light."""
+        self._foreign.clear()
         self._add_all()
 
     def _base_images_changed(self) -> None:

@@ -199,3 +199,18 @@ def test_a_pass_that_loses_the_lead_while_it_builds_writes_nothing() -> None:
     assert condition(pair.image, "Ready")["status"] == "False"
     assert before["metadata"]["uid"] == pair.image["metadata"]["uid"]
     pair.stop()
+
+
+def test_what_was_foreign_before_it_led_is_no_problem_after_it() -> None:
+    pair = Pair()
+    pair.leader.lead(False)
+    pair.edit({"status": {"imageUrl": "http://images.example/other-key.iso"}})
+    pair.pass_time(5.0)
+    pair.follower.lead(True)
+    pair.api.delete(PREPROVISIONING_IMAGES, "hosts", "host")
+    pair.pass_time(5.0)
+    assert pair.image == {}
+    pair.follower.lead(False)
+    pair.pass_time(5.0)
+    assert pair.follower.controller.readiness().problems == ()
+    pair.stop()
