@@ -145,10 +145,9 @@ class Election(Service):
             self._log.failure("Leader election died", failure)
 
     def _not_released(self, failure: Failure) -> None:
-        failure.trap(ApiError, TimeoutError, CancelledError)
-        self._log.info(
-            "The Lease is not given back, and runs out: {error}", error=failure.getErrorMessage()
-        )
+        error = failure.trap(ApiError, TimeoutError, CancelledError)
+        why = failure.getErrorMessage() if error is ApiError else "no answer"
+        self._log.info("The Lease is not given back, and runs out: {error}", error=why)
 
     async def _run(self) -> None:
         while True:

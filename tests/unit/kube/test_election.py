@@ -6,6 +6,7 @@ and somebody leads soon after things have become well again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -16,11 +17,24 @@ from hypothesis import strategies as st
 from kube_memory import MemoryKubernetes
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from mic.kube.api import LEASES, ApiError, Conflict, Forbidden, Json, Resource, Unavailable
 from mic.kube.election import LEASE_NAME, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, Election
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    lines: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        lines.append(str(formatEvent(event)))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
 
 
 class Replicas:
@@ -299,4 +313,21 @@ def test_a_lead_that_lapsed_and_came_back_within_one_attempt_is_told_of() -> Non
     replicas.pass_time(1.0)
     assert replicas.leaders == ["a"]
     assert replicas.changes == [("a", True), ("a", False), ("a", True)]
+    replicas.stop()
+
+
+def test_a_lease_that_the_server_does_not_take_back_in_time_is_told_in_words(
+    lines: list[str],
+) -> None:
+    replicas = Replicas(1)
+    replicas.start()
+    replicas.pass_time(1.0)
+
+    async def hang(*_: Any, **__: Any) -> Json:
+        return await Deferred[Json]()
+
+    replicas.api.replace = hang  # type: ignore[method-assign]
+    replicas.candidates["a"].stopService()
+    replicas.pass_time(1.2)
+    assert lines[-1] == "The Lease is not given back, and runs out: no answer"
     replicas.stop()
