@@ -29,6 +29,7 @@ from mic import __version__
 from mic.build import Builds
 from mic.config import Mode
 from mic.counts import Durations
+from mic.fetches import Counts
 from mic.image.base import Kind
 from mic.kube.counts import Backlog, KubeCounts
 from mic.lag import LoopLag
@@ -117,11 +118,27 @@ class Metrics:
 
         self._add(read)
 
-    def add_downloads(self, ended: Mapping[State, int], *, under_way: Number) -> None:
+    def add_downloads(self, ended: Mapping[State, int], *, counts: Callable[[], Counts]) -> None:
         """Downloads: a client's reading of an image, in however many requests."""
 
         def read() -> Iterator[Metric]:
-            yield _gauge("mic_downloads", "Downloads under way now", under_way())
+            now = counts()
+            yield _gauge("mic_downloads", "Downloads under way now", now.downloading + now.stalled)
+            yield _gauge(
+                "mic_downloads_stalled",
+                "Downloads under way whose client has taken nothing for half a minute",
+                now.stalled,
+            )
+            yield _gauges(
+                "mic_images_fetched",
+                "Images published now, by how much of them one client at least has read",
+                "fetched",
+                {
+                    "never": now.never_fetched,
+                    "partly": now.partly_fetched,
+                    "complete": now.complete,
+                },
+            )
             yield _counter(
                 "mic_downloads_ended",
                 "Downloads that are over: every byte was read (complete), the last body did not "
@@ -183,6 +200,19 @@ class Metrics:
             )
 
         self._add(read)
+
+    def add_certificate(self, expires: Number) -> None:
+        """When TLS ends."""
+        self._add(
+            lambda: [
+                _gauge(
+                    "mic_tls_certificate_expires_timestamp_seconds",
+                    "When the TLS certificate in force expires, or the first of its chain, since "
+                    "unix epoch in seconds; 0 without TLS",
+                    expires(),
+                )
+            ]
+        )
 
     def add_loop(self, lag: LoopLag) -> None:
         """The event loop."""

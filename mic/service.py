@@ -33,7 +33,7 @@ from mic.config import (
     Tcp,
 )
 from mic.errors import ConfigError
-from mic.fetches import fetches
+from mic.fetches import counts, fetches
 from mic.images import Images
 from mic.lag import LoopLag
 from mic.metrics import Metrics
@@ -201,11 +201,19 @@ class Mic(Service):
             open_bodies=lambda: self.downloads.open,
             most_bodies=self.downloads.limit,
         )
-        self.metrics.add_downloads(self.downloads.ended, under_way=lambda: len(self.downloads))
+        self.metrics.add_downloads(
+            self.downloads.ended, counts=lambda: counts(self.images, self.downloads)
+        )
+        self.metrics.add_certificate(self._expiry)
         self.metrics.add_health(
             defects=self.hosts.defects, missing=self.hosts.missing, problems=self._problems
         )
         self.metrics.add_loop(self._lag)
+
+    def _expiry(self) -> int:
+        if self.certificate is None:
+            return 0
+        return int(self.certificate.certificate.expires.timestamp())
 
     def startService(self) -> None:
         """Listen and start; raises `SystemExit` with the reason when that cannot be."""
@@ -370,7 +378,9 @@ class Mic(Service):
 
     def _reread(self) -> None:
         self._log.info("SIGHUP: looking for changes")
-        Deferred.fromCoroutine(self._reload())
+        Deferred.fromCoroutine(self._reload()).addErrback(
+            lambda why: self._log.failure("cannot look for changes", why)
+        )
 
     async def _reload(self) -> None:
         if self._announced:

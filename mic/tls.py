@@ -137,15 +137,20 @@ def load_certificate(tls: Tls, pem: Pem) -> Certificate:
 
     Raises `ConfigError` when they do not belong together, or no connection can be made with them.
     """
+    problems: list[str] = []
+    chain: list[x509.Certificate] = []
+    key: Any = None
     try:
-        chain = x509.load_pem_x509_certificates(pem.chain)
-        links = tuple(_link(each) for each in chain)
-    except ValueError:
-        chain = []
-    # Of a file that is being written, whole certificates before the end of it could be read.
-    if not chain or len(chain) != pem.chain.count(_BEGIN):
-        raise ConfigError([f"{CERT_FILE}: {tls.cert_file} holds no whole PEM certificates"])
-    key: Any = _private_key(tls, pem.key)
+        chain = _chain(tls, pem.chain)
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        key = _private_key(tls, pem.key)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    links = tuple(map(_link, chain))
     try:
         own = chain[0].public_key() == key.public_key()
     except (ValueError, UnsupportedAlgorithm):
@@ -243,6 +248,19 @@ def _read(flag: str, path: str, problems: list[str]) -> bytes:
     if len(data) > _FILE_LIMIT:
         problems.append(f"{flag}: {path} has more than {_FILE_LIMIT} bytes")
     return data
+
+
+def _chain(tls: Tls, data: bytes) -> list[x509.Certificate]:
+    try:
+        chain = x509.load_pem_x509_certificates(data)
+        for each in chain:
+            _link(each)
+    except ValueError:
+        chain = []
+    # Of a file that is being written, whole certificates before the end of it could be read.
+    if not chain or len(chain) != data.count(_BEGIN):
+        raise ConfigError([f"{CERT_FILE}: {tls.cert_file} holds no whole PEM certificates"])
+    return chain
 
 
 def _private_key(tls: Tls, data: bytes) -> PrivateKeyTypes:

@@ -384,13 +384,23 @@ class Controller(Service):
                 self._cut_short.discard(key)
                 if again is not None:
                     self._queue.add_after(key, again.total_seconds())
-                if self._unreconciled:
+                if self._unreconciled and self._rests(key):
                     self._unreconciled.discard(key)
                     self._tell_when_settled()
                 if not self._was_ready:
                     self.readiness()
             finally:
                 self._queue.done(key)
+
+    def _rests(self, key: Key) -> bool:
+        """Whether a pass was the last for now, and not a step on the way to an image.
+
+        Who follows has done all it can: the next step is the leader's.
+        """
+        image = self._images.get(key)
+        if image is None or image.deleting or not self._leads():
+            return True
+        return image.status.is_true(READY) or image.status.is_true(ERROR)
 
     def _failed(self, key: Key, error: Exception) -> None:
         """Have the pass again, after a delay that suits its failure."""

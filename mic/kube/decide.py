@@ -169,8 +169,8 @@ def follow(seen: Observation) -> Forget | Build | Serve:
     ):
         return Serve()
     wanted = _wanted(seen, image)
-    if image.deleting and not _configured(image.status, wanted):
-        return Serve()
+    if image.deleting and not (image.status.is_true(READY) and _configured(image.status, wanted)):
+        return Serve()  # nothing will be named any more
     if seen.outcome is None:
         return Build(request=_request(seen, image, wanted))
     return Serve(again=SHORTEST_RETRY if isinstance(seen.outcome, NotReady) else None)

@@ -126,7 +126,8 @@ def load_configuration(
             _renew_token(configuration, token_file, now)
         _check_credentials(configuration)
     except OSError as error:
-        raise _unusable(source, str(error)) from None
+        where = f"{error.filename}: " if error.filename else ""
+        raise _unusable(source, f"{where}{error.strerror or error}") from None
     except ConfigError as error:
         raise _unusable(source, str(error)) from None
     except Exception as error:

@@ -60,6 +60,7 @@ FIRES: dict[str, dict[str, str]] = {
     "MicDownloadsStalled": {
         'mic_http_connections_broken_off_total{reason="stalled"}': "0+0x50 1+0x10"
     },
+    "MicCertificateExpires": {"mic_tls_certificate_expires_timestamp_seconds": "200000+0x60"},
     "MicDownloadsRefused": {
         "mic_http_open_bodies": "8+0x60",
         "mic_http_open_bodies_limit": "8+0x60",
@@ -89,6 +90,7 @@ SHORT: dict[str, dict[str, str]] = {
     "MicDown": {"up": "1+0x59 0+0x1"},
     "MicNotReady": {"mic_ready": "1+0x57 0+0x3"},
     "MicEventLoopLagging": {f'{LAG}{{le="0.25"}}': "0+100x60", f'{LAG}{{le="+Inf"}}': "0+100x60"},
+    "MicCertificateExpires": {"mic_tls_certificate_expires_timestamp_seconds": "0+0x60"},
     "MicDownloadsRefused": {
         "mic_http_open_bodies": "800+0x60",
         "mic_http_open_bodies_limit": "0+0x60",

@@ -219,7 +219,7 @@ PROBLEMS: dict[str, tuple[Callable[[Start], object], list[str]]] = {
                 ),
             }
         ),
-        ["-images-tls-cert-file", "-images-tls-key-file"],
+        ["-images-tls-cert-file", "holds no whole PEM certificates"],
     ),
     "no directory named": (lambda g: g.flags.pop("nmstate-dir"), ["-nmstate-dir", "missing"]),
     "a missing directory": (flag("nmstate-dir", "/no/dir"), ["-nmstate-dir", "/no/dir", "No such"]),

@@ -21,6 +21,7 @@ from mic.build import Builds
 from mic.config import Mode
 from mic.counts import Durations
 from mic.errors import BaseUnavailable, BuildInvalid, NotReady
+from mic.fetches import Counts
 from mic.image.base import Kind
 from mic.kube.api import Conflict, Forbidden, NotFound, TooManyRequests, Unavailable
 from mic.kube.counts import Backlog, KubeCounts
@@ -49,7 +50,9 @@ class Service:
         self.metrics.add_http(
             self.served, connections=lambda: 3, open_bodies=lambda: 2, most_bodies=7
         )
-        self.metrics.add_downloads(self.ended, under_way=lambda: 5)
+        fetched = Counts(never_fetched=11, partly_fetched=12, complete=13, downloading=4, stalled=1)
+        self.metrics.add_downloads(self.ended, counts=lambda: fetched)
+        self.metrics.add_certificate(lambda: 1_900_000_000)
         self.metrics.add_images(lambda: self.kinds, self.builds, bases=lambda: ["broken"])
         self.metrics.add_health(
             defects=list, missing=lambda: self.missing, problems=lambda: ["one", "two"]
@@ -93,6 +96,10 @@ def test_what_was_counted_is_on_the_page(service: Service) -> None:
     assert page.value("mic_http_open_bodies") == 2
     assert page.value("mic_http_open_bodies_limit") == 7
     assert page.value("mic_downloads") == 5
+    assert page.value("mic_downloads_stalled") == 1
+    for fetched, count in (("never", 11), ("partly", 12), ("complete", 13)):
+        assert page.value("mic_images_fetched", fetched=fetched) == count
+    assert page.value("mic_tls_certificate_expires_timestamp_seconds") == 1_900_000_000
     assert page.value("mic_base_images_unusable") == 1
     assert page.value("mic_reconcile_queue_depth") == 4
     assert page.value("mic_reconcile_queue_delayed") == 6
@@ -278,7 +285,7 @@ def test_names_follow_the_conventions_of_prometheus(service: Service) -> None:
 
 
 def test_no_label_can_hold_a_name(service: Service) -> None:
-    few = {"kind", "status", "reason", "outcome", "verb", "resource"}
+    few = {"kind", "status", "reason", "outcome", "verb", "resource", "fetched"}
     for name in service.page.families:
         if name != "mic_build_info":
             assert service.page.labels(name) <= few, name

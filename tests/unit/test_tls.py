@@ -48,10 +48,14 @@ def loaded(issued: Issued, directory: Path, **more: object) -> Certificate:
 
 def refused(directory: Path, **more: object) -> str:
     """What is said of the files of a directory, which cannot be used."""
+    (problem,) = problems_of(directory, **more)
+    return problem
+
+
+def problems_of(directory: Path, **more: object) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load_certificate(tls(directory, **more), read_pem(tls(directory)))
-    (problem,) = caught.value.problems
-    return problem
+    return caught.value.problems
 
 
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
@@ -194,7 +198,12 @@ def test_no_key_is_in_a_message_or_a_repr(tmp_path: Path) -> None:
     cert.rename(tmp_path / "x")
     key.rename(cert)
     (tmp_path / "x").rename(key)
-    assert secret not in refused(tmp_path)
+    told = problems_of(tmp_path)
+    assert secret not in "".join(told)
+    assert [" ".join(each.split("/")[-1].split()[:3]) for each in told] == [
+        "cert.pem holds no",
+        "key.pem holds no",
+    ]
 
 
 def test_a_key_that_is_too_small_is_refused_by_openssl(tmp_path: Path) -> None:

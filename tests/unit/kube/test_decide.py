@@ -311,3 +311,11 @@ def test_a_follower_builds_for_an_object_on_its_way_out_what_its_status_names() 
     assert isinstance(follow(seen), Build)
     changed = _secret(image, version="8")
     assert follow(replace(seen, secret=changed)) == Serve()
+
+
+def test_a_follower_builds_nothing_for_an_object_on_its_way_out_that_was_never_ready() -> None:
+    live = _image(FINALIZER, "bmo")
+    configured, _ = _settle(live)
+    image = replace(_image(FINALIZER, "bmo", deleting=True), status=configured)
+    assert follow(_seen(image)) == Serve()
+    assert decide(_seen(image, served=False)) == Wait()
