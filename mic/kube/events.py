@@ -162,7 +162,8 @@ class EventRecorder:
             told.since = now
             told.sent.clear()
             self._told.move_to_end(uid)
-        if len(self._told) > _MOST_OBJECTS:
+        oldest = next(iter(self._told.values()))
+        if len(self._told) > _MOST_OBJECTS or now - oldest.since >= 2 * WINDOW:
             self._told.popitem(last=False)
         if key in told.sent or len(told.sent) >= MOST_IN_WINDOW:
             if key in told.repeated or len(told.repeated) < MOST_IN_WINDOW:

@@ -10,7 +10,8 @@ from mic.web.conditions import format_date
 SERVER = b"mic"
 """Which Twisted answers is nobody's business."""
 
-_IMAGES = 4096
+_IMAGES = 1024
+"""How many images that are being read at a time have their fields ready; a few KiB each."""
 
 
 @lru_cache(_IMAGES)

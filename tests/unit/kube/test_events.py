@@ -270,3 +270,14 @@ def test_a_namespace_that_takes_no_events_does_not_silence_the_others(
     assert lines == [
         "create events gone/worker-9.1: 403: downloads there are told of in this log alone"
     ]
+
+
+def test_objects_that_nothing_is_told_of_any_more_are_forgotten(bench: Bench) -> None:
+    for number in range(50):
+        bench.record(subject=ObjectReference(namespace="hosts", name="w", uid=f"u-{number}"))
+    assert len(bench.recorder._told) == 50
+    bench.clock.advance(2 * WINDOW)
+    for _ in range(60):
+        bench.record(about="192.0.2.8")
+    assert len(bench.recorder._told) == 1
+    bench.settle(5.0)
