@@ -327,6 +327,7 @@ def test_downloads_under_way_are_told_at_the_end(
     share = re.search(r"([\d.]+) % of the image", line)
     assert share
     assert 0 < float(share[1]) < 100
+    assert "was broken off" in line
 
 
 # Starting and stopping
