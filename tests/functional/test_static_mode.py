@@ -342,6 +342,22 @@ def test_it_stops_at_once_when_nobody_downloads(
     assert daemon.stop() < 3
 
 
+def test_a_start_that_fails_for_a_fault_of_ours_is_no_success(media: Media, tmp_path: Path) -> None:
+    hosts = make_hosts(tmp_path / "hosts", "worker-0.yaml")
+    fault = "import mic.static; mic.static.StaticHosts.start = None; "
+    done = subprocess.run(
+        [*MIC[:2], fault + MIC[2], "static", BIND, f"-nmstate-dir={hosts}"],
+        env={**os.environ, **media.environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "cannot start" in done.stderr
+    assert done.returncode == 1, "whoever restarts what fails must see that it failed"
+
+
 def test_idle_connections_are_closed_in_order_when_it_stops(
     media: Media, tmp_path: Path, start: Callable[..., Daemon]
 ) -> None:
