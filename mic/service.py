@@ -344,8 +344,12 @@ class Mic(Service):
             self._systemd.status(self._status())
 
     def _sweep(self) -> None:
-        self.downloads.sweep()
-        self.downloads.keep({entry.content.label for entry in self.images})
+        try:
+            self.downloads.sweep()
+            self.downloads.keep({entry.content.label for entry in self.images})
+        except Exception:
+            # As in `_look`.
+            self._log.failure("cannot see to downloads")
 
     def describe(self) -> Iterator[dict[str, Any]]:
         """What there is to know of this process, for `mic.status`: first of the process itself,
