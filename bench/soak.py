@@ -45,10 +45,12 @@ def tell(report: Report, plan: Plan) -> int:
         print(f"{what:24}{first:12.1f}{last:12.1f}")
     if report.rest is not None:
         before, after = report.rest
-        for what in ("unique", "descriptors", "files", "deleted", "threads"):
+        for what in ("anonymous", "descriptors", "files", "deleted", "threads"):
             print(
                 f"{'at rest: ' + what:24}{getattr(before, what):12.1f}{getattr(after, what):12.1f}"
             )
+    for what, (first, last) in report.held.items():
+        print(f"{'at rest: ' + what:24}{first:12.1f}{last:12.1f}")
     begin, end = report.samples[0], report.samples[-1]
     print(f"CPU of mic: {(end.cpu - begin.cpu) / (end.seconds - begin.seconds):.2f} cores")
     print(f"CPU of the readers, the proxy and the rest: {time.process_time():.0f} s")

@@ -18,7 +18,7 @@ LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 class LoopLag:
     """Asks the loop for a call every `PERIOD`, and notes by how much each came too late.
 
-    ``now`` gives seconds that nobody sets: the reactor's own clock may be, and that is no lag.
+    ``now`` gives seconds of a clock that nobody sets: a step of it would be no lag.
     """
 
     def __init__(self, clock: IReactorTime, now: Callable[[], float] = time.monotonic) -> None:

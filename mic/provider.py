@@ -128,10 +128,16 @@ class PublishedImages:
         return self._subjects.get(label)
 
     def serves(self, url: str) -> bool:
-        """Whether ``url`` is one of ours and is served."""
+        """Whether ``url`` is one of ours and is served; of a derived name, on the base in force."""
         name = url.rpartition("/")[2]
         entry = self._images.entry(name)
-        return entry is not None and url == self._url(name, entry.content.kind)
+        if entry is None or url != self._url(name, entry.content.kind):
+            return False
+        try:
+            # None, a base that is not read yet, may be another one: building tells.
+            return entry.content.version is None or self._images.current(entry) is not None
+        except MicError:
+            return False
 
     def missing(self) -> list[str]:
         """Why no image can be made for hosts like this one, in words."""

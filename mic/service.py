@@ -114,7 +114,7 @@ class Mic(Service):
         self.readers = Threads(reactor, size=8, name="mic-readers")
         self.bases = Bases(settings.bases, settings.host_architecture, self.threads)
         self.images = Images(self.bases, time.time)
-        self.downloads = Downloads(reactor.seconds, settings.max_downloads)
+        self.downloads = Downloads(time.time, settings.max_downloads)
         self.metrics = Metrics(settings.mode)
         self._lag = LoopLag(reactor)
         self.hosts = self._hosts()
@@ -220,6 +220,9 @@ class Mic(Service):
     def startService(self) -> None:
         """Listen and start; raises `SystemExit` with the reason when that cannot be."""
         super().startService()
+        # Its timers go by the wall clock else: when that is set back, as it is soon after machines
+        # start, all that is due would wait for as long.
+        self._reactor.seconds = time.monotonic
         self._started = time.time()
         _raise_descriptor_limit()
         problems: list[Failure] = []

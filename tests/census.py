@@ -1,11 +1,16 @@
-"""Run in mic's own process: on SIGUSR1, count the objects that the garbage collector knows."""
+"""Run in mic's own process: on SIGUSR1, count what it holds, to tell a leak from loose memory.
+
+What the system says of a process holds free memory too, which comes and goes by megabytes.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
 import signal
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +18,19 @@ COMMAND = "import census; census.install(); from mic.cli import main; main()"
 """What ``python -c`` runs: mic, with a census when it is asked for."""
 
 PLACE = "CENSUS_FILE"
-"""The variable that names the file for the counts, by the type's full name."""
+"""The variable that names the file for the census."""
+
+
+class _MallInfo(ctypes.Structure):
+    """``struct mallinfo2`` of glibc 2.33 and newer."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    ]
 
 
 def install() -> None:
@@ -26,7 +43,17 @@ def _take() -> None:
     counts: Counter[str] = Counter()
     for kind, count in kinds.items():
         counts[f"{kind.__module__}.{kind.__qualname__}"] += count
+    # Of small objects their number, of large ones the bytes.
+    allocator = ctypes.CDLL(None)
+    allocator.mallinfo2.restype = _MallInfo
+    info = allocator.mallinfo2()
+    found = {
+        "objects": counts,
+        "blocks": sys.getallocatedblocks(),
+        "large": (info.uordblks + info.hblkhd) / 2**20,
+        "loose": info.fordblks / 2**20,
+    }
     place = Path(os.environ[PLACE])
     beside = place.with_suffix(".new")
-    beside.write_text(json.dumps(counts))
+    beside.write_text(json.dumps(found))
     beside.rename(place)

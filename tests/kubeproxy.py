@@ -12,7 +12,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
@@ -51,6 +51,8 @@ class FaultProxy:
         """(monotonic time, verb and resource) of every request that came."""
         self.watches: set[Request] = set()
         self.channels: set[Any] = set()
+        self.under_way: set[Deferred[None]] = set()
+        """Requests, but for watches, that the API server is still to answer."""
         self._held: list[Deferred[None]] | None = None
         self._port: Any = None
 
@@ -64,6 +66,8 @@ class FaultProxy:
             if channel.transport is not None:
                 channel.transport.abortConnection()
         await deferLater(reactor, 0)  # connections end in the next turn
+        # Else their connections would go back to the pool after it was closed.
+        await DeferredList(list(self.under_way))
         await self._pool.closeCachedConnections()
 
     def cut_watches(self, half_event: bytes = b"") -> None:
@@ -128,9 +132,12 @@ class _Everything(Resource):
             request.write(json.dumps(status).encode())
             request.finish()
             return NOT_DONE_YET
-        Deferred.fromCoroutine(self._forward(request, path, verb.startswith("watch"))).addErrback(
-            lambda _: request.transport and request.transport.loseConnection()
-        )
+        watch = verb.startswith("watch")
+        forwarded = Deferred.fromCoroutine(self._forward(request, path, watch))
+        forwarded.addErrback(lambda _: request.transport and request.transport.loseConnection())
+        if not watch and not forwarded.called:
+            self._proxy.under_way.add(forwarded)
+            forwarded.addBoth(lambda _: self._proxy.under_way.discard(forwarded))
         return NOT_DONE_YET
 
     async def _forward(self, request: Request, path: str, watch: bool) -> None:

@@ -91,7 +91,7 @@ class Bounds:
     """By how much the last third may be above the first."""
 
     memory: float = 8.0
-    """MiB, of the process alone (USS)."""
+    """MiB, of anonymous memory."""
 
     descriptors: float = 16.0
     """Connections come and go: the readers' number is theirs."""
@@ -104,6 +104,12 @@ class Bounds:
     own_objects: int = 20
     """Of a type of mic's own."""
 
+    blocks: int = 20_000
+    """Small objects of any kind: 4 % of what there are."""
+
+    large: float = 4.0
+    """MiB in larger pieces that are in use."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -111,8 +117,8 @@ class Sample:
 
     seconds: float
     resident: float
-    unique: float
-    """MiB."""
+    anonymous: float
+    """MiB; the second without what is mapped from files, which others share or do not."""
 
     descriptors: int
     files: int
@@ -145,6 +151,9 @@ class Report:
 
     grown: Counter[str] = field(default_factory=Counter)
     """Objects by type that there are more of at rest than before."""
+
+    held: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """At rest before and after: blocks of small objects, MiB of large ones, MiB to spare."""
 
     def thirds(self, warm_up: float, what: str) -> tuple[float, float]:
         """The medians of a figure in the first third after the warm-up and in the last."""
@@ -269,7 +278,7 @@ class Soak:
     async def _soak(self) -> None:
         plan = self._plan
         before = await self._sample(0)
-        objects = await self._take_census()
+        census_before = await self._take_census()
         readers = self._readers = Readers(
             port=self._port,
             tls=self._tls_port,
@@ -296,8 +305,13 @@ class Soak:
         await self._check_the_past()
         after = await self._sample(time.monotonic() - began)
         self.report.rest = (before, after)
-        now = await self._take_census()
-        self.report.grown = Counter({k: n - objects[k] for k, n in now.items() if n > objects[k]})
+        census_after = await self._take_census()
+        self.report.held = {
+            what: (census_before[what], census_after[what]) for what in ("blocks", "large", "loose")
+        }
+        objects = Counter(census_before["objects"])
+        now = Counter(census_after["objects"])
+        self.report.grown = now - objects
         self._daemon.stop(within=10)
 
     async def _live(self, began: float) -> None:
@@ -591,7 +605,8 @@ class Soak:
             self._proxy.forget()
             outcomes = self.report.outcomes
             self._say(
-                f"{sample.seconds:6.0f} s  RSS {sample.resident:6.1f}  USS {sample.unique:6.1f} MiB"
+                f"{sample.seconds:6.0f} s"
+                f"  RSS {sample.resident:6.1f}  anonymous {sample.anonymous:6.1f} MiB"
                 f"  descriptors {sample.descriptors:4d}  files {sample.files:2d}"
                 f"  threads {sample.threads:2d}  CPU {sample.cpu:6.1f} s"
                 f"  answer {sample.median:5.1f} / {sample.longest:5.1f} ms"
@@ -603,20 +618,17 @@ class Soak:
     async def _sample(self, seconds: float) -> Sample:
         times = await deferToThread(self._probe)
         pid = self._daemon.pid
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        private = re.findall(r"Private_(?:Clean|Dirty): +(\d+) kB", rollup)
         status = Path(f"/proc/{pid}/status").read_text()
         files = [each for each in _links(pid) if each.startswith("/") and "/dev/" not in each]
-        found = re.search(r"Threads:\s+(\d+)", status)
-        assert found
+        figures = dict(re.findall(r"(RssAnon|Threads):\s+(\d+)", status))
         return Sample(
             seconds=seconds,
             resident=self._daemon.resident() / 2**20,
-            unique=sum(map(int, private)) / 1024,
+            anonymous=int(figures["RssAnon"]) / 1024,
             descriptors=self._daemon.descriptors(),
             files=len(files),
             deleted=sum(each.endswith(" (deleted)") for each in files),
-            threads=int(found[1]),
+            threads=int(figures["Threads"]),
             cpu=self._daemon.processor_time() / os.sysconf("SC_CLK_TCK"),
             median=statistics.median(times),
             longest=max(times),
@@ -640,11 +652,12 @@ class Soak:
                 connection.close()
         return times
 
-    async def _take_census(self) -> Counter[str]:
+    async def _take_census(self) -> dict[str, Any]:
         self._census.unlink(missing_ok=True)
         self._daemon.process.send_signal(signal.SIGUSR1)
         await self._until(self._census.exists, "a census")
-        return Counter(json.loads(self._census.read_text()))
+        found: dict[str, Any] = json.loads(self._census.read_text())
+        return found
 
     async def _until(self, holds: Callable[[], Any], what: str) -> None:
         for _ in range(600):
@@ -658,7 +671,7 @@ def judge(report: Report, plan: Plan, bounds: Bounds) -> list[tuple[str, float, 
     """Figures with their first and last third and the growth allowed; notes what is wrong."""
     rows = []
     for what, allowed in (
-        ("unique", bounds.memory),
+        ("anonymous", bounds.memory),
         ("descriptors", bounds.descriptors),
         ("files", bounds.files),
         ("threads", bounds.threads),
@@ -679,6 +692,10 @@ def judge(report: Report, plan: Plan, bounds: Bounds) -> list[tuple[str, float, 
             report.problems.append(
                 f"at rest {before.descriptors} descriptors became {after.descriptors}"
             )
+    for what, most in (("blocks", bounds.blocks), ("large", bounds.large)):
+        first, last = report.held.get(what, (0, 0))
+        if last - first > most:
+            report.problems.append(f"at rest {what} grew from {first:.1f} to {last:.1f}")
     # Each of these has a few lists, dictionaries and numbers.
     kept = sum(report.grown[kind] for kind in _KEPT)
     for kind, count in report.grown.most_common():

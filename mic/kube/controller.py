@@ -346,6 +346,7 @@ class Controller(Service):
 
     def leadership_changed(self) -> None:
         """`leads` answers otherwise than before: look at every object in that light."""
+        self._foreign.clear()
         self._add_all()
 
     def _base_images_changed(self) -> None:
@@ -384,7 +385,7 @@ class Controller(Service):
                 self._cut_short.discard(key)
                 if again is not None:
                     self._queue.add_after(key, again.total_seconds())
-                if self._unreconciled and self._rests(key):
+                if self._unreconciled and self._rests(key, again):
                     self._unreconciled.discard(key)
                     self._tell_when_settled()
                 if not self._was_ready:
@@ -392,14 +393,14 @@ class Controller(Service):
             finally:
                 self._queue.done(key)
 
-    def _rests(self, key: Key) -> bool:
+    def _rests(self, key: Key, again: timedelta | None) -> bool:
         """Whether a pass was the last for now, and not a step on the way to an image.
 
-        Who follows has done all it can: the next step is the leader's.
+        Who follows has done all it can, unless it tries again: the next step is the leader's.
         """
         image = self._images.get(key)
         if image is None or image.deleting or not self._leads():
-            return True
+            return again is None
         return image.status.is_true(READY) or image.status.is_true(ERROR)
 
     def _failed(self, key: Key, error: Exception) -> None:

@@ -145,10 +145,9 @@ class Election(Service):
             self._log.failure("Leader election died", failure)
 
     def _not_released(self, failure: Failure) -> None:
-        failure.trap(ApiError, TimeoutError, CancelledError)
-        self._log.info(
-            "The Lease is not given back, and runs out: {error}", error=failure.getErrorMessage()
-        )
+        error = failure.trap(ApiError, TimeoutError, CancelledError)
+        why = failure.getErrorMessage() if error is ApiError else "no answer"
+        self._log.info("The Lease is not given back, and runs out: {error}", error=why)
 
     async def _run(self) -> None:
         while True:
@@ -244,6 +243,9 @@ class Election(Service):
             written = await self._api.replace(LEASES, {**lease, "spec": spec})
         self._observe(written)
         self._holder = self._identity
+        # That it had run out while this was under way is told: what was looked at meanwhile was
+        # looked at as by one who does not write.
+        self._tell()
         # From when it was asked for, not from the answer: the API server may have had it since.
         self._ours_until = asked + RENEW_SECONDS
 

@@ -40,7 +40,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds between attempts while the API server does not answer, doubling."""
 
 FORBIDDEN_PAUSE = 600.0
-"""Seconds for which nothing is sent once the right to do so was refused."""
+"""Seconds for which nothing is sent to a namespace once the right to do so was refused there. 403
+is also the answer for a namespace that is being deleted: it says nothing of others."""
 
 _MOST_OBJECTS = 4096
 _LONGEST_MESSAGE = 1024
@@ -90,6 +91,7 @@ class _Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Waiting:
+    namespace: str
     body: Json = field(repr=False)
     until: float
 
@@ -118,7 +120,7 @@ class EventRecorder:
         self._sending: Deferred[None] | None = None
         self._running = False
         self._refused = False
-        self._silent_until = 0.0
+        self._silent_until: dict[str, float] = {}  # by namespace
         self._dropped = 0
 
     def start(self) -> None:
@@ -134,7 +136,8 @@ class EventRecorder:
 
     def record(self, event: Event) -> None:
         """Have an event sent, if it is not too much; never blocks, never fails."""
-        if not self._running or self._clock.seconds() < self._silent_until:
+        silent_until = self._silent_until.get(event.subject.namespace, 0.0)
+        if not self._running or self._clock.seconds() < silent_until:
             return
         repeated = self._due(event)
         if repeated is None:
@@ -143,7 +146,8 @@ class EventRecorder:
             self._dropped += 1
             return
         until = self._clock.seconds() + LONGEST_WAIT
-        self._queue.append(_Waiting(body=self._body(event, repeated), until=until))
+        namespace, body = event.subject.namespace, self._body(event, repeated)
+        self._queue.append(_Waiting(namespace=namespace, body=body, until=until))
         if self._sending is None:
             sending = self._sending = Deferred.fromCoroutine(self._send())
             sending.addErrback(self._failed)
@@ -211,8 +215,8 @@ class EventRecorder:
             try:
                 await self._api.create(EVENTS, waiting.body)
             except Forbidden as error:
-                self._forbidden(error)
-                return
+                self._forbidden(error, waiting.namespace)
+                continue
             except Unavailable as error:
                 await deferLater(self._clock, max(pause, error.retry_after or 0.0))
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -228,12 +232,14 @@ class EventRecorder:
             self._log.info("{count} events could not be sent", count=self._dropped)
             self._dropped = 0
 
-    def _forbidden(self, error: Forbidden) -> None:
+    def _forbidden(self, error: Forbidden, namespace: str) -> None:
         if not self._refused:
-            self._log.warn("{error}: downloads are told of in this log alone", error=error)
+            self._log.warn("{error}: downloads there are told of in this log alone", error=error)
         self._refused = True
-        self._queue.clear()
-        self._silent_until = self._clock.seconds() + FORBIDDEN_PAUSE
+        self._queue = deque(each for each in self._queue if each.namespace != namespace)
+        now = self._clock.seconds()
+        silent = {name: until for name, until in self._silent_until.items() if until > now}
+        self._silent_until = {**silent, namespace: now + FORBIDDEN_PAUSE}
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
@@ -178,7 +179,7 @@ class ImageResource(Resource):
             image.etag, image.last_modified, image.content_type, image.filename
         ):
             request.responseHeaders.setRawHeaders(name, [value])
-        if image.last_modified > self._reactor.seconds():
+        if image.last_modified > time.time():
             # Two changes within a second: no Date may be older than Last-Modified
             # (RFC 9110 section 8.8.2.1).
             request.setHeader(b"Date", format_date(image.last_modified))
@@ -426,7 +427,7 @@ class ImageSite(Site):
             reactor=reactor,
         )
         self.served = Served()
-        self.fast_lane = FastLane(images, downloads, self.served, reactor.seconds)
+        self.fast_lane = FastLane(images, downloads, self.served, time.time)
         self.channels: set[ImageChannel] = set()
         self._tls_failures: set[tuple[str, str]] = set()
 

@@ -353,6 +353,17 @@ async def test_events_are_made(side: Side) -> None:
     assert made["reason"] == "Fetched"
 
 
+@inline
+async def test_a_namespace_on_its_way_out_forbids_what_is_new(
+    server: Side, kube: KubeServer
+) -> None:
+    """As if a right were missing: what is refused in one namespace may be granted in others."""
+    kube.ask("DELETE", f"/api/v1/namespaces/{server.other_namespace}")
+    with pytest.raises(Forbidden, match="because it is being terminated"):
+        await server.api.create(SECRETS, secret_body("new", b"", namespace=server.other_namespace))
+    await server.api.create(SECRETS, secret(server, "new"))
+
+
 # --- replace ------------------------------------------------------------------------------------
 
 

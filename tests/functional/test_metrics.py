@@ -188,7 +188,11 @@ def test_who_stops_in_the_middle_is_counted(server: Server, rise: Rise) -> None:
             lambda: rise.look().all("mic_http_connections_broken_off_total") == {("stalled",): 1},
             f"cut off after {LIMITS.stall} s",
         )
-    assert rise.value("mic_http_body_duration_seconds_count", kind="iso") == 1
+    # Counted a moment later, when the connection is gone.
+    eventually(
+        lambda: rise.look().value("mic_http_body_duration_seconds_count", kind="iso") == 1,
+        "the end of the body",
+    )
 
 
 def test_a_body_whose_base_is_overwritten_is_counted(server: Server, rise: Rise) -> None:

@@ -528,6 +528,36 @@ def test_files_that_the_environment_names_are_followed(
     assert status(server, "worker-0.iso") == 200
 
 
+_CLOCK_THAT_IS_SET_BACK = """
+import os, time
+real, mark = time.time, os.environ["SET_BACK"]
+time.time = lambda: real() - 3600 * os.path.exists(mark)
+from mic.cli import main
+main()
+"""
+
+
+def test_a_clock_that_is_set_back_stops_nothing(media: Media, tmp_path: Path) -> None:
+    """As by NTP soon after a machine's start: what was due in two seconds is, not in an hour."""
+    hosts, mark = make_hosts(tmp_path / "hosts", "worker-0.yaml"), tmp_path / "set-back"
+    daemon = Daemon(
+        tmp_path / "log",
+        ["static", BIND, f"-nmstate-dir={hosts}"],
+        {**media.environment, "SET_BACK": str(mark)},
+        command=[sys.executable, "-c", _CLOCK_THAT_IS_SET_BACK],
+    )
+    try:
+        server = Server(
+            way="tcp", daemon=daemon, media=media, connect_socket=tcp_client(*daemon.tcp)
+        )
+        mark.touch()
+        put(hosts / "worker-1.yaml", document("192.0.2.10"))
+        eventually(lambda: status(server, "worker-1.iso") == 200, "worker-1 is served", 10)
+        daemon.stop()
+    finally:
+        daemon.kill()
+
+
 def test_the_publish_address_is_what_urls_begin_with(
     media: Media, tmp_path: Path, start: Callable[..., Daemon]
 ) -> None:

@@ -272,3 +272,22 @@ async def test_only_what_is_kept_is_served_on_over_plain_http_too(
     old, new = await process.url(replace(request, hostname="old")), await process.url(request)
     process.published.discard("hosts", "worker-0", keep=[new])
     assert [process.published.serves(url) for url in (old, new)] == [False, True]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_derived_name_on_another_base_counts_as_not_served(
+    iso: Path, threads: Threads
+) -> None:
+    """So that an object on its way out, too, gets one that leads to an image."""
+    process = Process(iso, threads, KEY)
+    old = await process.url()
+    assert process.published.serves(old)
+    put(iso, NEW)
+    await process.bases.refresh()
+    assert not process.published.serves(old)
+    new = await process.url()
+    assert process.published.serves(new)
+    put(iso, live_iso())
+    await process.bases.refresh()
+    await process.url()
+    assert process.published.serves(old)

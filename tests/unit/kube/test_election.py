@@ -6,6 +6,7 @@ and somebody leads soon after things have become well again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -16,11 +17,24 @@ from hypothesis import strategies as st
 from kube_memory import MemoryKubernetes
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from mic.kube.api import LEASES, ApiError, Conflict, Forbidden, Json, Resource, Unavailable
 from mic.kube.election import LEASE_NAME, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, Election
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    lines: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        lines.append(str(formatEvent(event)))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
 
 
 class Replicas:
@@ -273,4 +287,47 @@ def test_never_two_lead_and_soon_one_does(seed: int, deeds: list[tuple[str, str,
             candidate.startService()
     replicas.pass_time(LEASE_SECONDS + 3 * RETRY_SECONDS)
     assert len(replicas.leaders) == 1
+    replicas.stop()
+
+
+def test_a_lead_that_lapsed_and_came_back_within_one_attempt_is_told_of() -> None:
+    """What was looked at in between was looked at as a follower does."""
+    replicas = Replicas(1)
+    replicas.start()
+    replicas.pass_time(1.0)
+    assert replicas.leaders == ["a"]
+    answer, replaces = Deferred[None](), replicas.api.replace
+
+    async def slow(*arguments: Any, **more: Any) -> Json:
+        await answer
+        return await replaces(*arguments, **more)
+
+    replicas.api.fault = lambda *_: Unavailable("down")
+    while replicas.candidates["a"].leads:
+        if replicas.clock.seconds() > 9.0:
+            replicas.api.fault = lambda *_: None
+            replicas.api.replace = slow  # type: ignore[method-assign]
+        replicas.pass_time(0.1)
+    replicas.api.replace = replaces  # type: ignore[method-assign]
+    answer.callback(None)
+    replicas.pass_time(1.0)
+    assert replicas.leaders == ["a"]
+    assert replicas.changes == [("a", True), ("a", False), ("a", True)]
+    replicas.stop()
+
+
+def test_a_lease_that_the_server_does_not_take_back_in_time_is_told_in_words(
+    lines: list[str],
+) -> None:
+    replicas = Replicas(1)
+    replicas.start()
+    replicas.pass_time(1.0)
+
+    async def hang(*_: Any, **__: Any) -> Json:
+        return await Deferred[Json]()
+
+    replicas.api.replace = hang  # type: ignore[method-assign]
+    replicas.candidates["a"].stopService()
+    replicas.pass_time(1.2)
+    assert lines[-1] == "The Lease is not given back, and runs out: no answer"
     replicas.stop()

@@ -205,7 +205,7 @@ def test_without_the_right_there_is_one_line_and_then_silence(
         bench.record(about=f"192.0.2.{minute}")
         bench.settle(60)
     assert lines == [
-        "create events in hosts: 403: downloads are told of in this log alone",
+        "create events in hosts: 403: downloads there are told of in this log alone",
     ]
     assert len(bench.api.requests) <= hours * 3600 / FORBIDDEN_PAUSE
     bench.fail(None)
@@ -249,3 +249,24 @@ def test_a_defect_does_not_stop_the_recorder(bench: Bench, logged_failures: list
     bench.record("b")
     bench.settle()
     assert [event["reason"] for event in bench.events] == ["b"]
+
+
+def test_a_namespace_that_takes_no_events_does_not_silence_the_others(
+    bench: Bench, lines: list[str]
+) -> None:
+    """The API server answers 403 for one that is being deleted, too, and for a quota used up."""
+    refused = Forbidden("create events gone/worker-9.1: 403", right="create events")
+    bench.api.fault = lambda verb, resource, name: refused if "worker-9." in name else None
+    leaving = ObjectReference(namespace="gone", name="worker-9", uid="u-9")
+    bench.record(subject=leaving)
+    bench.record("a")
+    bench.record("b", subject=leaving)
+    bench.settle()
+    bench.record("c")
+    bench.record("d", subject=leaving)
+    bench.settle()
+    assert [event["reason"] for event in bench.events] == ["a", "c"]
+    assert len(bench.api.requests) == 3
+    assert lines == [
+        "create events gone/worker-9.1: 403: downloads there are told of in this log alone"
+    ]

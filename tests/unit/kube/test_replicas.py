@@ -199,3 +199,51 @@ def test_a_pass_that_loses_the_lead_while_it_builds_writes_nothing() -> None:
     assert condition(pair.image, "Ready")["status"] == "False"
     assert before["metadata"]["uid"] == pair.image["metadata"]["uid"]
     pair.stop()
+
+
+def test_what_was_foreign_before_it_led_is_no_problem_after_it() -> None:
+    pair = Pair()
+    pair.leader.lead(False)
+    pair.edit({"status": {"imageUrl": "http://images.example/other-key.iso"}})
+    pair.pass_time(5.0)
+    pair.follower.lead(True)
+    pair.api.delete(PREPROVISIONING_IMAGES, "hosts", "host")
+    pair.pass_time(5.0)
+    assert pair.image == {}
+    pair.follower.lead(False)
+    pair.pass_time(5.0)
+    assert pair.follower.controller.readiness().problems == ()
+    pair.stop()
+
+
+def test_a_follower_that_cannot_build_yet_is_not_settled() -> None:
+    """Its clients are told to wait, not that there is no such image."""
+    pair = Pair()
+    late = Replica(pair.api, pair.clock, leads=False)
+    late.images.not_ready = "the base image is being written"
+    pair.pass_time(5.0)
+    assert not late.controller.settled
+    assert not late.controller.readiness().ready
+    late.images.not_ready = ""
+    pair.pass_time(10.0)
+    assert late.controller.settled
+    assert set(late.images.served) == {pair.url}
+    late.controller.stopService()
+    pair.stop()
+
+
+def test_an_object_on_its_way_out_whose_image_cannot_be_built_yet_is_not_settled_either() -> None:
+    pair = Pair()
+    pair.leader.lead(False)
+    pair.edit({"metadata": {"finalizers": [FINALIZER, "others.example/x"]}})
+    pair.api.delete(PREPROVISIONING_IMAGES, "hosts", "host")
+    late = Replica(pair.api, pair.clock, leads=True)
+    late.images.not_ready = "the base image is being written"
+    pair.pass_time(5.0)
+    assert not late.controller.settled
+    late.images.not_ready = ""
+    pair.pass_time(10.0)
+    assert late.controller.settled
+    assert set(late.images.served) == {pair.url}
+    late.controller.stopService()
+    pair.stop()
