@@ -17,10 +17,7 @@ _PATIENCE = 5.0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Ask; status 0 when there is an answer that is no server error, else 1 with the reason.
-
-    Nothing is served at ``/``, so the answer of a mic in good health is 404.
-    """
+    """Ask; status 0 when there is an answer that is no server error, else 1 with the reason."""
     url, *others = arguments or [URL]
     if others or url.startswith("-"):
         sys.stderr.write(f"Usage: python -m mic.health [URL]   (default {URL})\n")

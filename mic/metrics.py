@@ -8,6 +8,7 @@ holds a name, an address or a URL. docs/metrics.md says what each metric is good
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -48,7 +49,7 @@ class Metrics:
 
     def __init__(self, mode: Mode) -> None:
         self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
+        _Process(registry=self._registry)
         build = {
             "version": __version__,
             "mode": mode.value,
@@ -293,6 +294,14 @@ class Metrics:
 
     def _add(self, read: Callable[[], Iterable[Metric]]) -> None:
         self._registry.register(_Reading(read))
+
+
+class _Process(ProcessCollector):
+    """The process, but for ``/proc/stat``: ``ProcSubset=pid`` of our systemd units hides that, and
+    the library would tell nothing at all then."""
+
+    def _boot_time(self) -> float:
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class _Reading(Collector):

@@ -7,11 +7,14 @@ import faulthandler
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from twisted.application.service import IService
 
 from mic.config import Flag
+
+if TYPE_CHECKING:
+    from mic.service import Mic
 
 # What Go takes for a boolean; a switch that was meant to be on must not be off in silence.
 _SWITCH = {"1": "true", "t": "true", "true": "true", "0": "false", "f": "false", "false": "false"}
@@ -96,7 +99,7 @@ def parse_or_exit(
         sys.exit(2)
 
 
-def run(service: object) -> int:
+def run(service: Mic) -> int:
     """Run ``service`` until a signal ends it; the process's exit status.
 
     Why it cannot start is told in plain words, last on stderr, whatever the log's format: those
@@ -114,7 +117,7 @@ def run(service: object) -> int:
         return 1
     reactor.addSystemEventTrigger("before", "shutdown", running.stopService)
     reactor.run()
-    return 0
+    return int(service.failed)
 
 
 def leave(status: int) -> NoReturn:

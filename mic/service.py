@@ -86,7 +86,8 @@ class Mic(Service):
     Listens at once, so that a taken port is an error at start, but takes connections only when
     the hosts' `start` is over: until then they wait in the backlog, for a BMC that gets a 404
     gives up. Where that cannot be waited for, names not known yet are 503 until all are. Raises
-    `ConfigError` when the source of hosts or the certificate cannot be used.
+    `ConfigError` when the source of hosts or the certificate cannot be used. ``failed`` tells
+    whether it has ended because it could not start.
     """
 
     _log = Logger()
@@ -151,6 +152,7 @@ class Mic(Service):
             self._loops.append((LoopingCall(self.certificate.look), LOOK_AGAIN))
         self._old_hangup: Any = None
         self._announced = False
+        self.failed = False
         self.ready: Deferred[None] = Deferred()
 
     def _hosts(self) -> Hosts:
@@ -323,6 +325,7 @@ class Mic(Service):
     def _failed(self, why: Failure) -> None:
         # Nothing in the first pass may fail as a whole: a fault of ours, better seen than served.
         self._log.failure("cannot start", why)
+        self.failed = True
         self._reactor.stop()
 
     async def _look(self) -> None:
@@ -344,8 +347,12 @@ class Mic(Service):
             self._systemd.status(self._status())
 
     def _sweep(self) -> None:
-        self.downloads.sweep()
-        self.downloads.keep({entry.content.label for entry in self.images})
+        try:
+            self.downloads.sweep()
+            self.downloads.keep({entry.content.label for entry in self.images})
+        except Exception:
+            # As in `_look`.
+            self._log.failure("cannot see to downloads")
 
     def describe(self) -> Iterator[dict[str, Any]]:
         """What there is to know of this process, for `mic.status`: first of the process itself,

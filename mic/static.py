@@ -67,7 +67,7 @@ class StaticHosts:
         self._agent: Agent | None = None
         self._again: set[str] = set()
         self._complaints: dict[str, str] = {}
-        self._started = False
+        self._settled = False
         self._one_at_a_time = DeferredLock()
         bases.changed.append(self._try_again)
 
@@ -78,7 +78,6 @@ class StaticHosts:
     async def start(self) -> None:
         """Publish what the directory holds at the start."""
         await self.refresh()
-        self._started = True
 
     async def look(self) -> None:
         """Follow the directory."""
@@ -88,12 +87,15 @@ class StaticHosts:
         """Nothing of this goes on by itself."""
 
     def settled(self) -> bool:
-        """Whether all hosts that were there at the start are published."""
-        return self._started
+        """Whether all hosts have been built once, as far as each of them can be.
+
+        Not so while the directory, or a file that all hosts share, cannot be read at the start.
+        """
+        return self._settled
 
     def missing(self) -> list[str]:
         """What keeps hosts from their images."""
-        waiting = [] if self._started else ["the hosts' images are still being built"]
+        waiting = [] if self._settled else ["the hosts' images are still being built"]
         return self._bases.problems() + waiting
 
     def defects(self) -> list[str]:
@@ -137,6 +139,7 @@ class StaticHosts:
         await gatherResults(
             [Deferred.fromCoroutine(work()) for _ in range(_AT_ONCE)], consumeErrors=True
         )
+        self._settled = True
 
     async def _build(self, name: str, file: HostFile, agent: Agent) -> None:
         """Build and publish one host; whatever goes wrong concerns this host alone."""

@@ -103,7 +103,10 @@ def find(pid: int = 0) -> list[Instance]:
     """
     instances: list[Instance] = []
     problems: list[str] = []
+    asked = 0
     for name in _sockets():
+        if asked == _MOST_INSTANCES:
+            break
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(_PATIENCE)
             try:
@@ -120,6 +123,7 @@ def find(pid: int = 0) -> list[Instance]:
                     "run mic status as that user or as root"
                 )
                 continue
+            asked += 1
             try:
                 told = _read(sock)
             except (OSError, ValueError) as error:
@@ -143,7 +147,7 @@ def _sockets() -> Iterator[str]:
             match = _NAME.fullmatch(fields[-1]) if len(fields) == 8 else None
             if match is not None and int(fields[3], 16) & _LISTENS:
                 found[match[1]] = None
-    yield from list(found)[:_MOST_INSTANCES]
+    yield from found
 
 
 def _read(sock: socket.socket) -> dict[str, Any]:

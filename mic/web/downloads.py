@@ -249,6 +249,8 @@ class Downloads:
         download.open -= 1
         download.cut = not whole
         self.open -= 1
+        if download.state in _OVER:
+            return  # it was closed with this body open
         download.last = self._clock()
         self._close_if_whole(download)
 
@@ -298,7 +300,7 @@ class Downloads:
             del self._records[label]
 
     def close(self) -> None:
-        """Close all of them: mic stops."""
+        """Close all of them: mic stops, and cuts the bodies that are open."""
         for download in list(self._downloads.values()):
             self._close(download)
 
@@ -308,7 +310,7 @@ class Downloads:
         if download.coverage.covered == download.size:
             state = State.COMPLETE
         else:
-            state = State.BROKEN_OFF if download.cut else State.QUIET
+            state = State.BROKEN_OFF if download.cut or download.open else State.QUIET
         self.ended[state] += 1
         self._turn(download, state)
         download.rest()

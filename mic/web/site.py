@@ -283,7 +283,9 @@ class ImageResource(Resource):
         length: int,
         offsets: _Offsets,
     ) -> None:
-        self._refusing = False
+        if not self._downloads.full:
+            # Small bodies are sent beyond the limit.
+            self._refusing = False
         download = self._downloads.begin(
             image.label, request.channel.client, image.etag, image.size
         )

@@ -84,3 +84,17 @@ def test_above_the_limit_clients_are_told_to_come_again(limited: Server) -> None
         second.sock.close()
     eventually(lambda: limited.get(image.target).status == 200, "there is room again")
     assert len(limited.daemon.wait_for("MIC_MAX_DOWNLOADS")) == 1
+
+
+def test_a_small_range_from_the_medium_is_no_room_for_others(limited: Server) -> None:
+    image = limited.iso
+    with begin(limited), begin(limited):
+        for start in range(0, 5_000_000, 1_000_000):
+            forget(limited.media.iso_path)
+            # Not as plain as the fast lane wants it: read in a thread, as a body of its own.
+            answer = limited.get(
+                image.target, f"Range: bytes={start}-{start + 4095}", "X-Any: thing"
+            )
+            assert answer.body == image.data[start : start + 4096]
+            assert limited.get(image.target).status == 503
+    assert len(limited.daemon.wait_for("MIC_MAX_DOWNLOADS")) == 1, "told once, not for each"

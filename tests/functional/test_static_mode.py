@@ -327,6 +327,7 @@ def test_downloads_under_way_are_told_at_the_end(
     share = re.search(r"([\d.]+) % of the image", line)
     assert share
     assert 0 < float(share[1]) < 100
+    assert "was broken off" in line
 
 
 # Starting and stopping
@@ -339,6 +340,54 @@ def test_it_stops_at_once_when_nobody_downloads(
     daemon = start(BIND, f"-nmstate-dir={hosts}", environment=media.environment)
     daemon.wait_until_serving()
     assert daemon.stop() < 3
+
+
+def test_a_start_that_fails_for_a_fault_of_ours_is_no_success(media: Media, tmp_path: Path) -> None:
+    hosts = make_hosts(tmp_path / "hosts", "worker-0.yaml")
+    fault = "import mic.static; mic.static.StaticHosts.start = None; "
+    done = subprocess.run(
+        [*MIC[:2], fault + MIC[2], "static", BIND, f"-nmstate-dir={hosts}"],
+        env={**os.environ, **media.environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "cannot start" in done.stderr
+    assert done.returncode == 1, "whoever restarts what fails must see that it failed"
+
+
+def test_a_fault_of_ours_does_not_end_the_loop_that_ends_downloads(
+    media: Media, tmp_path: Path
+) -> None:
+    hosts = make_hosts(tmp_path / "hosts", "worker-0.yaml")
+    fault = tmp_path / "fault.py"
+    fault.write_text(
+        "import sys\n"
+        "import mic.service\n"
+        "from mic.cli import main\n"
+        "faults = [RuntimeError('a fault')]\n"
+        "def sweep(downloads):\n"
+        "    if faults:\n"
+        "        raise faults.pop()\n"
+        "    print('swept', file=sys.stderr)\n"
+        "mic.service._SWEEP = 0.01\n"
+        "mic.service.Downloads.sweep = sweep\n"
+        "main()\n"
+    )
+    daemon = Daemon(
+        tmp_path / "log",
+        ["static", BIND, f"-nmstate-dir={hosts}"],
+        {**media.environment, "PYTHONPATH": str(ROOT)},
+        command=(sys.executable, str(fault)),
+    )
+    try:
+        daemon.wait_for("swept")
+        assert "RuntimeError: a fault" in daemon.log
+    finally:
+        daemon.process.terminate()
+        daemon.process.communicate()
 
 
 def test_idle_connections_are_closed_in_order_when_it_stops(

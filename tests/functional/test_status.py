@@ -379,6 +379,18 @@ def impostor() -> Iterator[Callable[[bytes], None]]:
     listener.close()
 
 
+def test_a_mic_is_found_among_however_many_that_only_have_the_name(run: Run) -> None:
+    impostors = [socket.socket(socket.AF_UNIX) for _ in range(400)]
+    try:
+        for each in impostors:
+            each.bind("\0mic-admin/" + os.urandom(8).hex())
+            each.listen()
+        assert told(run.daemon)["pid"] == run.daemon.pid
+    finally:
+        for each in impostors:
+            each.close()
+
+
 def lines(changes: Mapping[str, Any] | None = None, image: object = None) -> bytes:
     head = {
         "version": "1",

@@ -127,6 +127,14 @@ def _anchors(text: str) -> set[str]:
     return found
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    # "deploy/NAME" alone may be a Deployment of Kubernetes.
+    rooms = r"bench|tests|mic|docs|deploy/(?:kubernetes|systemd|monitoring)"
+    names = re.findall(rf"(?<![\w/.-])(?:{rooms})/[\w*./-]*[\w*]", page.read_text())
+    assert [name for name in names if not list(ROOT.glob(name))] == []
+
+
 def test_every_command_is_in_the_usage() -> None:
     for command in cli._COMMANDS:
         assert re.search(rf"^  {command} ", cli._USAGE, re.MULTILINE)

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from metrics_page import Page
@@ -289,3 +290,25 @@ def test_no_label_can_hold_a_name(service: Service) -> None:
     for name in service.page.families:
         if name != "mic_build_info":
             assert service.page.labels(name) <= few, name
+
+
+def test_the_process_is_told_of_where_the_systems_own_figures_are_hidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hiding(path: str, mode: str) -> BinaryIO:
+        # As under ProcSubset=pid, which deploy/systemd has.
+        if path == "/proc/stat":
+            raise FileNotFoundError(path)
+        return open(path, "rb")
+
+    def started() -> float:
+        (line,) = re.findall(r"^process_start_time_seconds (\S+)$", page(), re.MULTILINE)
+        return float(line)
+
+    def page() -> str:
+        return Metrics(Mode.STATIC).page("")[1].decode()
+
+    before = started()
+    monkeypatch.setattr("prometheus_client.process_collector.open", hiding, raising=False)
+    assert "process_open_fds" in page()
+    assert started() == pytest.approx(before, abs=2)

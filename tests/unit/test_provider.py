@@ -115,6 +115,18 @@ async def test_with_a_key_every_process_gives_the_same_name_bytes_tag_and_date(
     assert first.layout.read(0, first.size) == second.layout.read(0, second.size)
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_kernel_is_the_same_in_every_process_but_for_its_date(
+    iso: Path, threads: Threads
+) -> None:
+    one, other = Process(iso, threads, KEY), Process(iso, threads, KEY, started=2e9)
+    boot = [await each.published.build(replace(REQUEST, format="initrd")) for each in (one, other)]
+    assert boot[0] == boot[1]
+    first, second = await one.image(boot[0].kernel_url), await other.image(boot[1].kernel_url)
+    assert first.etag == second.etag
+    assert (first.last_modified, second.last_modified) == (1e9, 2e9)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -480,6 +480,24 @@ class TestAgentFiles:
         assert len(site.converted) == 2 * len(hosts)
 
     @pytest_twisted.ensureDeferred
+    async def test_no_host_is_called_missing_before_they_could_be_built_once(
+        self, site: Site
+    ) -> None:
+        site.put("w.yaml")
+        (site.folder / "ca.pem").unlink()
+        await site.bases.load_all()
+        await site.hosts.start()
+        assert not site.hosts.settled()
+        assert site.hosts.missing() == ["the hosts' images are still being built"]
+        (problem,) = site.hosts.problems()
+        assert "ca.pem" in problem
+        put(site.folder / "ca.pem", b"-----BEGIN CERTIFICATE-----")
+        await site.look()
+        assert site.hosts.settled()
+        assert site.hosts.missing() == site.hosts.problems() == []
+        assert "w.iso" in site.names
+
+    @pytest_twisted.ensureDeferred
     async def test_a_bad_one_keeps_what_there_is(self, site: Site, errors: list[str]) -> None:
         site.put("w.yaml")
         gone = site.put("gone.yaml")

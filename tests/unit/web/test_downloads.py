@@ -305,3 +305,20 @@ def test_downloads_are_counted_by_how_they_end() -> None:
     downloads.sweep()
     assert len(downloads) == 0
     assert downloads.ended == {State.COMPLETE: 1, State.BROKEN_OFF: 1, State.QUIET: 1}
+
+
+def test_a_body_that_is_open_when_mic_stops_is_broken_off_and_may_end_afterwards() -> None:
+    downloads = Downloads(Clock().seconds)
+    partly = downloads.begin("a", "192.0.2.1", "1", 10)
+    downloads.wrote(partly, 0, 9)
+    # All is handed over, but its last body has not come to its end.
+    whole = downloads.begin("b", "192.0.2.1", "1", 10)
+    downloads.wrote(whole, 0, 10)
+    downloads.close()
+    over = {State.COMPLETE: 1, State.BROKEN_OFF: 1, State.QUIET: 0}
+    assert downloads.ended == over
+    # The connections are told of their end a turn of the loop later.
+    downloads.end(partly, whole=False)
+    downloads.end(whole, whole=False)
+    assert downloads.ended == over
+    assert downloads.open == 0
