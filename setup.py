@@ -18,7 +18,7 @@ setup(
         "pyopenssl>=25.2.0",
         "cryptography>=45.0.7",
         "treq>=24.9.1",
-        "pyyaml>=6.0.1",
+        "pyyaml>=6.0.3",
         "kubernetes>=37.0.0",
         "prometheus-client>=0.20.0",
     ],
