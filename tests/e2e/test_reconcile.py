@@ -170,14 +170,17 @@ async def test_base_images_that_come_late_serve_those_who_wait(cluster: Cluster)
     cluster.create_image("host", formats=("initrd",))
     controller = cluster.start_controller()
     assert await cluster.until_error("host") == "Architecture not supported"
-    assert controller.readiness().missing == ("there is no base image",)
+    # The API server tells of the pass's write before the pass itself has heard of it.
+    await cluster.until(
+        lambda: controller.readiness().missing == ("there is no base image",), "the pass to end"
+    )
     cluster.images.change({("iso", "x86_64"), ("initrd", "x86_64")})
     url = await cluster.until_image("host")
     status = (cluster.image("host") or {})["status"]
     assert url.endswith(".initramfs")
     assert status["kernelUrl"]
     assert status["extraKernelParams"].startswith("coreos.live.rootfs_url=")
-    assert controller.readiness().ready
+    await cluster.until(lambda: controller.readiness().ready, "readiness")
 
 
 @run
