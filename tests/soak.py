@@ -104,7 +104,8 @@ class Bounds:
     own_objects: int = 20
     """Of a type of mic's own."""
 
-    blocks: int = 20_000
+    # What is kept of 1024 images' header fields and of 256 images that are gone fills up to this.
+    blocks: int = 50_000
     """Small objects of any kind: 4 % of what there are."""
 
     large: float = 4.0
