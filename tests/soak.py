@@ -104,9 +104,9 @@ class Bounds:
     own_objects: int = 20
     """Of a type of mic's own."""
 
-    # What is kept of 1024 images' header fields and of 256 images that are gone fills up to this.
     blocks: int = 50_000
-    """Small objects of any kind: 4 % of what there are."""
+    """Small objects of any kind, a tenth of what there are: the header fields of 1024 images, and
+    what is remembered of 256 that are gone."""
 
     large: float = 4.0
     """MiB in larger pieces that are in use."""
