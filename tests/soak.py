@@ -104,9 +104,8 @@ class Bounds:
     own_objects: int = 20
     """Of a type of mic's own."""
 
-    blocks: int = 50_000
-    """Small objects of any kind, a tenth of what there are: the header fields of 1024 images, and
-    what is remembered of 256 that are gone."""
+    blocks: int = 20_000
+    """Small objects of any kind: 4 % of what there are."""
 
     large: float = 4.0
     """MiB in larger pieces that are in use."""
