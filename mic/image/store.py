@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from mic.errors import BaseUnavailable
 from mic.image.base import Base, Kind
@@ -33,6 +34,9 @@ class Image:
     last_modified: int
     content_type: str
     filename: str = field(repr=False)
+    made: list[Any] = field(default_factory=list, repr=False, compare=False)
+    """Room for what those who serve it make of it once. It goes when the image does: a cache of
+    theirs would hold what was made of a thousand images that are gone."""
 
     @property
     def size(self) -> int:

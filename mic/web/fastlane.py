@@ -20,7 +20,7 @@ from mic.image.layout import FileRange
 from mic.images import Images
 from mic.web.body import SMALL
 from mic.web.downloads import Downloads
-from mic.web.headers import SERVER, content_range, image_lines
+from mic.web.headers import SERVER, content_range, image_head
 from mic.web.ranges import resolve
 from mic.web.served import Served
 from mic.web.transport import FileTransport
@@ -96,7 +96,7 @@ class FastLane:
             self._start = b"%s%s\r\n" % (_START, datetimeToString(self._second))
         head = b"%s%sContent-Range: %s\r\nContent-Length: %d\r\n\r\n" % (
             self._start,
-            image_lines(image.etag, image.last_modified, image.content_type, image.filename),
+            image_head(image).lines,
             content_range(start, stop, size),
             length,
         )

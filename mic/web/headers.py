@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import quote
 
+from mic.image.store import Image
 from mic.web.conditions import format_date
 
 SERVER = b"mic"
 """Which Twisted answers is nobody's business."""
 
-_IMAGES = 1024
-"""How many images that are being read at a time have their fields ready; a few KiB each."""
+
+class ImageHead(NamedTuple):
+    """The fields that describe one version of an image, in the order they are sent in, and the
+    same as they go over the wire."""
+
+    fields: tuple[tuple[bytes, bytes], ...]
+    lines: bytes
 
 
-@lru_cache(_IMAGES)
-def image_fields(
-    etag: str, last_modified: int, content_type: str, filename: str
-) -> tuple[tuple[bytes, bytes], ...]:
-    """The fields that describe one version of an image, in the order they are sent in."""
-    return (
+def image_head(image: Image) -> ImageHead:
+    """The fields of an image: made once, and kept with it."""
+    if not image.made:
+        image.made.append(_head(image))
+    head: ImageHead = image.made[0]
+    return head
+
+
+def _head(image: Image) -> ImageHead:
+    fields = (
         (b"Accept-Ranges", b"bytes"),
-        (b"ETag", etag.encode()),
-        (b"Last-Modified", format_date(last_modified)),
-        (b"Content-Type", content_type.encode()),
+        (b"ETag", image.etag.encode()),
+        (b"Last-Modified", format_date(image.last_modified)),
+        (b"Content-Type", image.content_type.encode()),
         # sushy-tools looks for the name between quotes.
-        (b"Content-Disposition", b'attachment; filename="%s"' % _quoted(filename)),
+        (b"Content-Disposition", b'attachment; filename="%s"' % _quoted(image.filename)),
     )
-
-
-@lru_cache(_IMAGES)
-def image_lines(etag: str, last_modified: int, content_type: str, filename: str) -> bytes:
-    """`image_fields` as they go over the wire."""
-    fields = image_fields(etag, last_modified, content_type, filename)
-    return b"".join(b"%s: %s\r\n" % field for field in fields)
+    return ImageHead(fields, b"".join(b"%s: %s\r\n" % field for field in fields))
 
 
 def content_range(start: int, stop: int, size: int) -> bytes:

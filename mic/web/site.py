@@ -33,7 +33,7 @@ from mic.web.channel import ImageChannel, Limits
 from mic.web.conditions import Conditions, Outcome, evaluate, format_date, range_applies
 from mic.web.downloads import Downloads
 from mic.web.fastlane import FastLane
-from mic.web.headers import SERVER, content_range, image_fields
+from mic.web.headers import SERVER, content_range, image_head
 from mic.web.ranges import ByteRange, Unsatisfiable, parse
 from mic.web.served import NONE, Answers, Served
 from mic.web.transport import FileTransport
@@ -175,9 +175,7 @@ class ImageResource(Resource):
         self._reasons.pop(image.label, None)
         get = request.requestHeaders.getRawHeaders
         etag = image.etag.encode()
-        for name, value in image_fields(
-            image.etag, image.last_modified, image.content_type, image.filename
-        ):
+        for name, value in image_head(image).fields:
             request.responseHeaders.setRawHeaders(name, [value])
         if image.last_modified > time.time():
             # Two changes within a second: no Date may be older than Last-Modified
