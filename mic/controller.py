@@ -38,6 +38,7 @@ class ClusterHosts:
         reactor: Any,
     ) -> None:
         self._images = images
+        random = Random()  # noqa: S311 - spreads load, guards nothing
         self.counts = KubeCounts()
         self._api = ThreadedKubernetes(load_configuration(kubeconfig), reactor, counts=self.counts)
         self._was_ready = False
@@ -48,7 +49,7 @@ class ClusterHosts:
             namespace=namespace,
             clock=reactor,
             now=_now,
-            random=Random(),  # noqa: S311 - spreads load, guards nothing
+            random=random,
             leads=self._leads,
             counts=self.counts,
         )
@@ -68,7 +69,7 @@ class ClusterHosts:
                 clock=reactor,
                 monotonic=time.monotonic,
                 now=_now,
-                random=Random(),  # noqa: S311
+                random=random,
                 changed=self._controller.leadership_changed,
             )
 

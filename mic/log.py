@@ -32,6 +32,7 @@ from zope.interface import implementer
 
 from mic.config import LogFormat, LogSettings
 from mic.redact import redacted
+from mic.text import printable
 
 LINE_LIMIT = 16 * 1024
 """Bytes of a line, its end included: container runtimes break longer ones up."""
@@ -189,18 +190,6 @@ class _Bridge(logging.Handler):
             default=LogLevel.debug,
         )
         Logger(namespace=name).emit(level, "{text}", text=text, **more)
-
-
-def printable(text: str) -> str:
-    """``text`` with escapes, as Python writes them, for what is not seen as it is.
-
-    Line breaks, other control characters, what turns the direction of text, half surrogates.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
 
 
 def _text_line(fields: dict[str, Any]) -> str:

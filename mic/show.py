@@ -26,6 +26,7 @@ from mic.image.layout import Source
 from mic.run import parse_or_exit
 from mic.text import printable
 
+_TAB = "\t"
 _FLAGS = (
     Flag(name="show-secrets", default="false", meaning="do not mask secrets", switch=True),
     Flag(name="json", default="false", meaning="print the Ignition config as it is", switch=True),
@@ -164,7 +165,7 @@ def mask(text: str) -> str:
 
 
 def _indented(text: str) -> Iterator[str]:
-    return (f"    {printable(line)}\n" for line in text.splitlines())
+    return (f"    {printable(line, keep=_TAB)}\n" for line in text.splitlines())
 
 
 def _data(url: str) -> bytes:

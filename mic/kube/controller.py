@@ -150,7 +150,7 @@ class Controller(Service):
         self._refused: dict[str, str] = {}
         self._foreign: set[Key] = set()  # their status names an image that we do not have
         self._outages = 0
-        self._cut_short: set[Key] = set()
+        self._held_up: set[Key] = set()  # the API server refused their last pass, as it did all
         self._defect = ""
         self.cut_short = False
         """Whether stopping had to cancel passes, whose writes may still be under way."""
@@ -300,8 +300,8 @@ class Controller(Service):
     def _listed(self) -> None:
         # A list after an outage is the first sign of its end: no key has to sit out the minute of
         # its own back-off. Should the server refuse again, one refusal holds them all.
-        cut_short, self._cut_short = self._cut_short, set()
-        for key in cut_short:
+        held_up, self._held_up = self._held_up, set()
+        for key in held_up:
             self._queue.add(key)
         if self._workers or not all(each.synced for each in self._informers()):
             return
@@ -382,7 +382,7 @@ class Controller(Service):
                 self._failed(key, error)
             else:
                 self._queue.forget(key)
-                self._cut_short.discard(key)
+                self._held_up.discard(key)
                 if again is not None:
                     self._queue.add_after(key, again.total_seconds())
                 if self._unreconciled and self._rests(key, again):
@@ -415,7 +415,7 @@ class Controller(Service):
                 if self._outages == 1 and not isinstance(error, Forbidden):
                     self._log.warn("{key}: {error}; trying again", key=key, error=error)
             self._queue.retry(key, at_least=wish, at_most=LONGEST_OUTAGE_RETRY)
-            self._cut_short.add(key)
+            self._held_up.add(key)
         elif isinstance(error, Conflict | NotFound):
             delay = self._queue.retry(key)
             self._log.debug(

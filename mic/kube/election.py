@@ -7,10 +7,10 @@ machines are never compared. Knows the Lease; what a leader does is `mic.kube.co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from random import Random
-from typing import TypeVar
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
@@ -44,8 +44,6 @@ RETRY_SECONDS = 2.0
 
 RELEASE_SECONDS = 1.0
 """How long stopping may take to give the Lease back."""
-
-T = TypeVar("T")
 
 
 class Election(Service):
@@ -165,8 +163,8 @@ class Election(Service):
                 delay = min(delay, max(self._ours_until - self._monotonic(), 0.05))
             await deferLater(self._clock, delay)
 
-    def _in_time(self, work: object) -> Deferred[None]:
-        attempt: Deferred[None] = Deferred.fromCoroutine(work)  # type: ignore[arg-type]
+    def _in_time(self, work: Coroutine[Deferred[Any], Any, None]) -> Deferred[None]:
+        attempt = Deferred.fromCoroutine(work)
         return attempt.addTimeout(RENEW_SECONDS / 2, self._clock)
 
     def _failed(self, error: ApiError | TimeoutError) -> None:

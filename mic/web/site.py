@@ -42,7 +42,8 @@ RETRY_AFTER = 10
 """Seconds after which a client may ask again for an image whose base is not there."""
 
 _REQUEST_BODY_LIMIT = 64 * 1024
-_TLS_FAILURES = 1000
+_TOLD = 1000
+"""How many things that are told once are remembered; past that they may be told again."""
 _ROOT_TEXT = b"mic, the machine image customizer. Images have URLs of their own.\n"
 
 
@@ -163,6 +164,8 @@ class ImageResource(Resource):
     def _unavailable(self, request: ImageRequest, entry: Entry, error: MicError) -> int:
         label, reason = entry.content.label, str(error)
         if self._reasons.get(label) != reason:
+            if len(self._reasons) == _TOLD:
+                self._reasons.clear()
             # Once, not for each of a BMC's thousands of attempts.
             self._reasons[label] = reason
             self._log.warn("{image}: {error}", image=label, error=reason)
@@ -431,7 +434,7 @@ class ImageSite(Site):
 
     def tls_failed(self, client: str, reason: str) -> None:
         """Log why a client gets nothing, once: a BMC tries again and again, and tells nobody."""
-        if len(self._tls_failures) == _TLS_FAILURES:
+        if len(self._tls_failures) == _TOLD:
             self._tls_failures.clear()
         if (client, reason) not in self._tls_failures:
             self._tls_failures.add((client, reason))

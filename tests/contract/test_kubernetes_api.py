@@ -8,6 +8,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -40,12 +41,12 @@ MARKER = "c2VjcmV0LW1hcmtlcg"
 """Stands in payloads, and must stand in nothing that an error shows."""
 
 
-def image(side: Side, name: str, **how: object) -> Json:
-    return image_body(name, namespace=side.namespace, **how)  # type: ignore[arg-type]
+def image(side: Side, name: str, **how: Any) -> Json:
+    return image_body(name, namespace=side.namespace, **how)
 
 
-def secret(side: Side, name: str, nmstate: bytes = b"interfaces: []", **how: object) -> Json:
-    return secret_body(name, nmstate, namespace=side.namespace, **how)  # type: ignore[arg-type]
+def secret(side: Side, name: str, nmstate: bytes = b"interfaces: []", **how: Any) -> Json:
+    return secret_body(name, nmstate, namespace=side.namespace, **how)
 
 
 def names(items: list[Json]) -> list[str]:
