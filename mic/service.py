@@ -51,6 +51,10 @@ from mic.web.site import ImageSite
 LOOK_AGAIN = 2.0
 """Seconds between looks at the directories and files that mic depends on."""
 
+LONGEST_LOOK = 600.0
+"""Seconds after which a look counts as hanging: reading a large base image anew, on a slow disk,
+takes minutes."""
+
 _SWEEP = 5.0
 _LAST_WORDS = 1.0
 
@@ -131,7 +135,7 @@ class Mic(Service):
         )
         self._measure()
         self.health = HealthSite(
-            defects=self.hosts.defects,
+            defects=self._defects,
             missing=self.hosts.missing,
             problems=self._problems,
             metrics=self.metrics.page,
@@ -150,6 +154,8 @@ class Mic(Service):
         if self.certificate is not None:
             # By itself: media that hang do not keep a certificate from being exchanged.
             self._loops.append((LoopingCall(self.certificate.look), LOOK_AGAIN))
+        self._looks: list[float] = []
+        """When the looks that are under way began, in seconds of the reactor."""
         self._old_hangup: Any = None
         self._announced = False
         self.failed = False
@@ -208,7 +214,7 @@ class Mic(Service):
         )
         self.metrics.add_certificate(self._expiry)
         self.metrics.add_health(
-            defects=self.hosts.defects, missing=self.hosts.missing, problems=self._problems
+            defects=self._defects, missing=self.hosts.missing, problems=self._problems
         )
         self.metrics.add_loop(self._lag)
 
@@ -254,8 +260,20 @@ class Mic(Service):
 
     def _problems(self) -> list[str]:
         """What is wrong without keeping images from being served."""
-        certificate = self.certificate.problems() if self.certificate is not None else []
-        return [*certificate, *self.hosts.problems()]
+        problems = self.certificate.problems() if self.certificate is not None else []
+        if self._looks and self._reactor.seconds() - self._looks[0] >= LONGEST_LOOK:
+            problems.append(
+                f"a look for changes has gone on for more than {LONGEST_LOOK:.0f} s: a directory "
+                "or a medium does not answer, and what changes there is not noticed"
+            )
+        return [*problems, *self.hosts.problems()]
+
+    def _defects(self) -> list[str]:
+        """What only a restart mends."""
+        defects = self.hosts.defects()
+        if self.running and self.ready.called and not all(loop.running for loop, _ in self._loops):
+            defects.append("a loop of mic's own has ended; the log tells why")
+        return defects
 
     @property
     def address(self) -> Any:
@@ -317,10 +335,10 @@ class Mic(Service):
                 http_url=self._settings.http_publish_url or "nothing",
             )
         self._announce()
-        self.ready.callback(None)
         for loop, period in self._loops:
             loop.clock = self._reactor
             loop.start(period, now=False)
+        self.ready.callback(None)
 
     def _failed(self, why: Failure) -> None:
         # Nothing in the first pass may fail as a whole: a fault of ours, better seen than served.
@@ -329,12 +347,16 @@ class Mic(Service):
         self._reactor.stop()
 
     async def _look(self) -> None:
+        began = self._reactor.seconds()
+        self._looks.append(began)
         try:
             await self.bases.refresh()
             await self.hosts.look()
         except Exception:
             # The next look may be luckier; a loop that ends for good helps nobody.
             self._log.failure("cannot look for changes")
+        finally:
+            self._looks.remove(began)
         if self.ready.called and self.running:
             self._announce()
 
@@ -371,7 +393,7 @@ class Mic(Service):
             "url": self._settings.publish_url,
             "serving": self.ready.called,
             "missing": list(self.hosts.missing()),
-            "defects": list(self.hosts.defects()),
+            "defects": self._defects(),
             "problems": self._problems(),
             "bodies": {"open": self.downloads.open, "limit": self.downloads.limit},
             "bases": [asdict(base) for base in self.bases.states()],
@@ -380,7 +402,7 @@ class Mic(Service):
 
     def _status(self) -> str:
         status = f"serving {len(self.images)} images on {_shown(self.address)}"
-        problems = [*self.hosts.defects(), *self.hosts.missing()]
+        problems = [*self._defects(), *self.hosts.missing()]
         return f"{status}; problems: {len(problems)}, see the log" if problems else status
 
     def _hang_up(self, _number: int, _frame: FrameType | None) -> None:
