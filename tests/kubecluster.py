@@ -149,6 +149,16 @@ class Cluster:
         await self.until(lambda: self.verdict(name).startswith("error "), f"an error of {name}")
         return self.verdict(name).removeprefix("error ")
 
+    async def all_asked(self) -> int:
+        """Wait until nothing more is asked; how many requests there were since `proxy.forget`."""
+        deadline = reactor.seconds() + PATIENCE
+        while reactor.seconds() < deadline:
+            before = len(self.proxy.requests)
+            await deferLater(reactor, 1.0)
+            if len(self.proxy.requests) == before:
+                return before
+        raise AssertionError(f"it goes on asking: {self.proxy.requests[-10:]}")
+
     async def quiet(self, seconds: float) -> float:
         """Let time pass that the test is about; requests per second in it."""
         self.proxy.forget()

@@ -32,6 +32,13 @@ def _say(what: str, rate: float) -> None:
     print(f"request rate, {what}: {rate:.2f}/s")
 
 
+async def _say_all(cluster: Cluster, what: str) -> int:
+    """How many requests there were, once there are no more."""
+    count = await cluster.all_asked()
+    print(f"requests in all, {what}: {count}")
+    return count
+
+
 def _create_hosts(cluster: Cluster, count: int = HOSTS) -> None:
     for number in range(count):
         cluster.create_secret(f"net-{number}", b"interfaces: []")
@@ -204,11 +211,14 @@ async def test_a_watch_is_cut_in_the_middle_of_an_event(cluster: Cluster) -> Non
     cluster.create_image("host", secret="net")
     cluster.start_controller()
     url = await cluster.until_image("host")
+    cluster.proxy.forget()
     for number in range(3):
         cluster.proxy.cut_watches(b'{"type":"MODIFIED","object":{"metadata":{"na')
         cluster.edit_secret("net", b"interfaces: [] # %d" % number)
         url = await cluster.until_image("host", other_than=url)
     assert set(cluster.images.served) == {url}
+    # Each time a list or a watch anew for each of three, and three writes.
+    assert await _say_all(cluster, "three watches cut, three times, at an edit each") <= 36
 
 
 @run
@@ -260,6 +270,7 @@ async def test_an_object_is_recreated_while_its_image_is_built(cluster: Cluster)
     url = await cluster.until_image("host")
     assert set(cluster.images.served) == {url}
     assert cluster.images.served[url].uid != old["metadata"]["uid"]
+    assert await _say_all(cluster, "start, and one object recreated while built") <= 24
 
 
 @run
@@ -274,6 +285,7 @@ async def test_an_object_is_deleted_while_its_image_is_built(cluster: Cluster) -
     cluster.start_controller()
     await cluster.until(lambda: cluster.image("host") is None, "the end of the object")
     await cluster.until(lambda: not cluster.images.served, "no image left")
+    assert await _say_all(cluster, "start, and one object deleted while built") <= 22
 
 
 @run
@@ -295,6 +307,7 @@ async def test_an_object_is_handed_over_while_its_image_is_built(cluster: Cluste
     )
     assert cluster.images.served == {}
     assert not (cluster.image("host") or {})["status"].get("imageUrl")
+    assert await _say_all(cluster, "start, and one object handed over while built") <= 20
 
 
 @run
@@ -316,6 +329,27 @@ async def test_a_secret_is_deleted_and_brought_back(cluster: Cluster) -> None:
     cluster.create_secret("net", b"interfaces: []")
     again = await cluster.until_image("host", other_than=url)
     assert set(cluster.images.served) == {again}
+
+
+@run
+async def test_a_secret_as_large_as_they_come(cluster: Cluster) -> None:
+    # 1 MiB over all keys is the most that a Secret may hold; "other" has five bytes.
+    document = (b"interfaces: []\n#").ljust(1024 * 1024 - len("value"), b"x")
+    cluster.create_secret("net", document)
+    cluster.create_image("host", secret="net")
+    cluster.start_controller()
+    url = await cluster.until_image("host")
+    assert cluster.images.served[url].nmstate == document
+    assert await _say_all(cluster, "start, and one object with a Secret of 1 MiB") <= 20
+
+
+@run
+async def test_garbage_is_told_once_and_asked_for_no_more(cluster: Cluster) -> None:
+    cluster.create_secret("net", b"garbage")
+    cluster.create_image("host", secret="net")
+    cluster.start_controller()
+    assert "that is no NMState" in await cluster.until_error("host")
+    assert await _say_all(cluster, "start, and one object with garbage for NMState") <= 20
 
 
 @run

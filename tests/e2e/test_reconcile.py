@@ -204,17 +204,6 @@ async def test_after_a_restart_each_object_has_a_new_url_and_one_write(cluster: 
 
 
 @run
-async def test_a_secret_as_large_as_they_come(cluster: Cluster) -> None:
-    # 1 MiB over all keys is the most that a Secret may hold; "other" has five bytes.
-    document = (b"interfaces: []\n#").ljust(1024 * 1024 - len("value"), b"x")
-    cluster.create_secret("net", document)
-    cluster.create_image("host", secret="net")
-    cluster.start_controller()
-    url = await cluster.until_image("host")
-    assert cluster.images.served[url].nmstate == document
-
-
-@run
 async def test_secrets_of_others_are_left_alone(cluster: Cluster) -> None:
     before = cluster.create_secret("bmc", None, labels={"environment.metal3.io": "baremetal"})
     cluster.create_image("host")
