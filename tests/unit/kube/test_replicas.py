@@ -247,3 +247,22 @@ def test_an_object_on_its_way_out_whose_image_cannot_be_built_yet_is_not_settled
     assert set(late.images.served) == {pair.url}
     late.controller.stopService()
     pair.stop()
+
+
+def test_what_is_there_at_the_start_is_settled_when_it_is_served_and_no_step_before() -> None:
+    clock = Clock()
+    api = MemoryKubernetes(clock, latency=lambda: 0.01)
+    api.add(SECRETS, secret_body("net", b"interfaces: []"))
+    # New: its first pass writes the finalizer, its second the configuration.
+    api.add(PREPROVISIONING_IMAGES, image_body("host", secret="net"))
+    leader = Replica(api, clock, leads=True)
+    for _ in range(500):
+        clock.advance(0.01)
+        if leader.controller.settled:
+            break
+    image = api.find(PREPROVISIONING_IMAGES, "hosts", "host") or {}
+    assert leader.controller.settled
+    assert condition(image, "Ready")["status"] == "True"
+    assert image["status"]["imageUrl"] in leader.images.served
+    leader.controller.stopService()
+    clock.advance(2.0)
