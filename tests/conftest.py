@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -20,6 +20,32 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("mic")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+REQUIRED = "MIC_E2E_REQUIRED"
+"""Variable that, when it is ``1``, turns a skipped test into a failure: CI has every part."""
+
+_IN_ORDER = (
+    "TLS has no half-closed connections",
+    # Where the checkout is, and what lies beside it, is not CI's to decide.
+    "another user cannot run mic here",
+    "not possible here",
+    "there is no shared test data here",
+    "the corpus is not here",
+    "the file system of temporary files",
+)
+"""How the reasons begin that are in order all the same."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Have what is missing fail a test, rather than skip it, where every part is required."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and os.environ.get(REQUIRED) == "1":
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(_IN_ORDER):
+            report.outcome = "failed"
+            report.longrepr = f"{reason} ({REQUIRED} is set)"
+    return report
 
 
 @pytest.fixture(scope="session")

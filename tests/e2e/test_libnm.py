@@ -35,7 +35,7 @@ def _complaints(keyfiles: Sequence[Keyfile]) -> list[list[str]]:
     python = parts.file("/usr/bin/python3", "python3")
     bindings = [python, "-c", "import gi; gi.require_version('NM', '1.0')"]
     if subprocess.run(bindings, capture_output=True, timeout=60, check=False).returncode != 0:
-        parts.missing("no bindings of libnm: install Debian's gir1.2-nm-1.0 and python3-gi")
+        pytest.skip("no bindings of libnm: install Debian's gir1.2-nm-1.0 and python3-gi")
     done = subprocess.run(
         [python, READER],
         input=json.dumps([keyfile.content for keyfile in keyfiles]),

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from e2e import cache, parts
+import pytest
+from e2e import cache
 
 _MINUTES = 900.0
 
@@ -27,7 +28,7 @@ def python_with(*requirements: str) -> Path:
     try:
         place = cache.kept(name, key, make)
     except subprocess.CalledProcessError as error:
-        parts.missing(f"cannot install {' '.join(requirements)} from PyPI: {error}")
+        pytest.skip(f"cannot install {' '.join(requirements)} from PyPI: {error}")
     return place / "bin/python"
 
 
