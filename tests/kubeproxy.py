@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool
+from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HttpRequest
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IPolicyForHTTPS
@@ -52,12 +53,12 @@ class FaultProxy:
         self.watches: set[Request] = set()
         self.channels: set[Any] = set()
         self.under_way: set[Deferred[None]] = set()
-        """Requests, but for watches, that the API server is still to answer."""
+        """Requests of which the API server is still to answer a part."""
         self._held: list[Deferred[None]] | None = None
         self._port: Any = None
 
     def start(self) -> None:
-        self._port = reactor.listenTCP(0, Site(_Everything(self)), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self._port = reactor.listenTCP(0, _Front(self), interface="127.0.0.1")  # type: ignore[attr-defined]
         self.url = f"http://127.0.0.1:{self._port.getHost().port}"
 
     async def stop(self) -> None:
@@ -103,6 +104,21 @@ class FaultProxy:
         return (self._target + path).encode()
 
 
+class _Front(Site):
+    """Knows its connections from their beginning, also those that have yet to ask."""
+
+    protocol = HTTPChannel
+
+    def __init__(self, proxy: FaultProxy) -> None:
+        super().__init__(_Everything(proxy))
+        self._proxy = proxy
+
+    def buildProtocol(self, addr: object) -> Any:
+        channel = super().buildProtocol(addr)
+        self._proxy.channels.add(channel)
+        return channel
+
+
 class _Everything(Resource):
     isLeaf = True
 
@@ -111,7 +127,6 @@ class _Everything(Resource):
         self._proxy = proxy
 
     def render(self, request: Request) -> int:
-        self._proxy.channels.add(request.channel)
         path = request.uri.decode()
         verb = _verb(request.method.decode(), path)
         self._proxy.requests.append((time.monotonic(), verb))
@@ -135,9 +150,12 @@ class _Everything(Resource):
         watch = verb.startswith("watch")
         forwarded = Deferred.fromCoroutine(self._forward(request, path, watch))
         forwarded.addErrback(lambda _: request.transport and request.transport.loseConnection())
-        if not watch and not forwarded.called:
+        if not forwarded.called:
             self._proxy.under_way.add(forwarded)
             forwarded.addBoth(lambda _: self._proxy.under_way.discard(forwarded))
+        if watch:
+            # The API server would go on for minutes, and the connection be left behind then.
+            request.notifyFinish().addErrback(lambda _: forwarded.cancel())
         return NOT_DONE_YET
 
     async def _forward(self, request: Request, path: str, watch: bool) -> None:
@@ -146,13 +164,7 @@ class _Everything(Resource):
             if name.lower() not in (b"host", b"content-length", b"connection", b"accept-encoding"):
                 headers.setRawHeaders(name, values)
         body = request.content.read()
-        gone = [False]
-
-        def lost(_: object) -> None:
-            gone[0] = True
-            self._proxy.watches.discard(request)
-
-        request.notifyFinish().addErrback(lost)
+        ended = request.notifyFinish().addErrback(lambda _: None)
         if watch:
             await self._proxy.passed()
         response = await self._proxy.agent.request(
@@ -161,8 +173,6 @@ class _Everything(Resource):
             headers,
             FileBodyProducer(io.BytesIO(body)) if body else None,
         )
-        if gone[0]:
-            return
         request.setResponseCode(response.code)
         for name in (b"Content-Type", b"Retry-After"):
             for value in response.headers.getRawHeaders(name, ()):
@@ -170,29 +180,33 @@ class _Everything(Resource):
         if watch:
             self._proxy.watches.add(request)
             request.write(b"")
-        finished: Deferred[None] = Deferred()
-        response.deliverBody(_Relay(request, gone, finished))
-        await finished
-        self._proxy.watches.discard(request)
-        if not gone[0]:
+        relay = _Relay(request)
+        response.deliverBody(relay)
+        try:
+            await relay.finished
+        finally:
+            self._proxy.watches.discard(request)
+        if not ended.called:
             request.finish()
 
 
 class _Relay(Protocol):
-    def __init__(self, request: HttpRequest, gone: list[bool], finished: Deferred[None]) -> None:
+    """Hands on what comes; cancelling ``finished`` ends the connection it comes by."""
+
+    def __init__(self, request: HttpRequest) -> None:
         self._request = request
-        self._gone = gone
-        self._finished = finished
+        self.finished: Deferred[None] = Deferred(self._cancel)
+
+    def _cancel(self, finished: Deferred[None]) -> None:
+        assert self.transport is not None
+        self.transport.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        if self._gone[0]:
-            assert self.transport is not None
-            self.transport.abortConnection()
-        else:
-            self._request.write(data)
+        self._request.write(data)
 
     def connectionLost(self, reason: object = None) -> None:
-        self._finished.callback(None)
+        if not self.finished.called:
+            self.finished.callback(None)
 
 
 @implementer(IPolicyForHTTPS, IOpenSSLClientConnectionCreator)
