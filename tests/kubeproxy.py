@@ -47,6 +47,12 @@ class FaultProxy:
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = 20
         self.agent = Agent(reactor, contextFactory=_AnyCertificate(), pool=self._pool)
+        # The API server ends a watch in good order when its client goes: nothing to keep then.
+        self.watching = Agent(
+            reactor,
+            contextFactory=_AnyCertificate(),
+            pool=HTTPConnectionPool(reactor, persistent=False),
+        )
         self.fault: Decide = lambda verb, path: None
         self.requests: list[tuple[float, str]] = []
         """(monotonic time, verb and resource) of every request that came."""
@@ -167,7 +173,8 @@ class _Everything(Resource):
         ended = request.notifyFinish().addErrback(lambda _: None)
         if watch:
             await self._proxy.passed()
-        response = await self._proxy.agent.request(
+        agent = self._proxy.watching if watch else self._proxy.agent
+        response = await agent.request(
             request.method,
             self._proxy.target(path),
             headers,
