@@ -228,6 +228,7 @@ class ThreadedKubernetes(Service):
         self._counts = counts or KubeCounts()
         self._threads: Threads | None = None
         self._api: Any = None
+        self._server = ""
 
     def startService(self) -> None:
         """Make the threads and the client; may follow a stop."""
@@ -235,6 +236,9 @@ class ThreadedKubernetes(Service):
         self._configuration.connection_pool_maxsize = self._size
         self._api = _client.ApiClient(configuration=self._configuration)
         self._api.user_agent = f"mic/{__version__}"
+        self._server = _origin(self._configuration.host)
+        if type(self._api.rest_client.pool_manager) is not urllib3.PoolManager:
+            self._server += f" by the proxy {_origin(self._configuration.proxy)}"
         self._threads = Threads(
             self._reactor, self._size, name="mic-kubernetes", patience=STOP_SECONDS
         )
@@ -330,7 +334,7 @@ class ThreadedKubernetes(Service):
             try:
                 stream.read(_calls(api, resource).lister(namespace), options)
             except Exception as error:
-                raise _translated(error, asked) from None
+                raise _translated(error, asked, self._server) from None
 
         # Not the thread's own Deferred: cancelling must stop the stream at the same moment.
         finished: Deferred[None] = Deferred(lambda _: stream.stop())
@@ -374,7 +378,7 @@ class ThreadedKubernetes(Service):
                 return cast(Json, json.loads(call(api).data))
             except Exception as error:
                 # Never chained: the client's error carries the answer's body.
-                raise _translated(error, asked) from None
+                raise _translated(error, asked, self._server) from None
 
         with self._counts.one_request(asked.verb, asked.plural):
             return await threads.run(run)
@@ -493,20 +497,21 @@ def _calls(api: Any, resource: Resource) -> _Calls:
     )
 
 
-def _translated(error: Exception, asked: _Request) -> ApiError:
+def _translated(error: Exception, asked: _Request, server: str) -> ApiError:
     """The client's error in our own words, without anything that was sent or received.
 
     Of the server's ``Status`` only what cannot hold a payload is used: the reason, the fields that
     it found fault with, and its message where it speaks of rights.
     """
+    silent = f"{asked}: no answer from the API server at {server}"
     if not isinstance(error, _client.ApiException):
         if isinstance(error, urllib3.exceptions.HTTPError | OSError):
-            return Unavailable(f"{asked}: no answer from the API server ({_wire_reason(error)})")
+            return Unavailable(f"{silent} ({_wire_reason(error)})")
         return Unavailable(f"{asked}: the answer makes no sense ({type(error).__name__})")
     code = cast(int, error.status)
     if not code:  # the client's own word for a TLS failure
         reason = str(error.reason).partition("\n")[2] or str(error.reason)
-        return Unavailable(f"{asked}: no answer from the API server ({reason})")
+        return Unavailable(f"{silent} ({reason})")
     status = _status_of(error)
     # Of a watch's ERROR event the client makes "reason: message", of other answers HTTP's phrase.
     reason = status.get("reason") or str(error.reason or "").partition(": ")[0]
@@ -531,6 +536,12 @@ def _translated(error: Exception, asked: _Request) -> ApiError:
     causes = (status.get("details") or {}).get("causes") or []
     fields = ", ".join(str(cause.get("field")) for cause in causes if cause.get("field"))
     return Invalid(f"{told}: {fields}" if fields else told)
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port of a URL; the rest may hold a password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _wire_reason(error: Exception) -> str:

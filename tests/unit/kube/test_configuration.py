@@ -813,3 +813,23 @@ async def test_a_proxy_is_told_the_user_and_password_of_its_url_and_nobody_else_
     with pytest.raises(Unavailable) as caught:
         await ask(load_configuration(str(_behind(away, tmp_path, server, authority))))
     assert SECRET not in str(caught.value)
+
+
+@inline
+async def test_whom_it_asks_in_vain_is_told_and_by_which_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in _PROXIES:
+        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.delenv(variable.upper(), raising=False)
+    direct = {"server": f"https://me:{SECRET}@127.0.0.1:1/cluster?token={SECRET}"}
+    with pytest.raises(Unavailable) as caught:
+        await ask(load_configuration(str(kubeconfig(tmp_path / "config", cluster=direct))))
+    begins = "list secrets in x: no answer from the API server at "
+    assert str(caught.value).startswith(f"{begins}https://127.0.0.1:1 (")
+    assert SECRET not in str(caught.value)
+    behind = {"server": "https://api.test", "proxy-url": f"http://me:{SECRET}@[::1]:1"}
+    with pytest.raises(Unavailable) as caught:
+        await ask(load_configuration(str(kubeconfig(tmp_path / "config", cluster=behind))))
+    assert str(caught.value).startswith(f"{begins}https://api.test by the proxy http://[::1]:1 (")
+    assert SECRET not in str(caught.value)
