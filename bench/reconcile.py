@@ -1,6 +1,6 @@
 """Reconciles many PreprovisioningImages, with a Secret each, on a real API server.
 
-    KUBEBUILDER_ASSETS=... python bench/reconcile.py [COUNT]
+    KUBEBUILDER_ASSETS=... python bench/reconcile.py [--objects 1000]
 
 Prints, for a fresh start and for a restart: seconds until all are Ready, API requests per object by
 verb (the API server's own count), and CPU seconds and peak memory of the controller's process.
@@ -8,6 +8,7 @@ verb (the API server's own count), and CPU seconds and peak memory of the contro
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import resource
@@ -107,7 +108,9 @@ def measure(kube: KubeServer, folder: Path, count: int, stale: set[str], title: 
 
 def main() -> None:
     """Fresh start, then restart."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--objects", type=int, default=1000)
+    count: int = parser.parse_args().objects
     with tempfile.TemporaryDirectory(prefix="mic-bench-") as name:
         folder = Path(name)
         kube = KubeServer(folder)
