@@ -3,7 +3,7 @@
 A whole mic in static mode runs in this process, so that the reactor's lag can be seen from
 inside: a call that ought to come every 5 ms, and how late it comes at most.
 
-    python bench/hosts.py [--hosts 1000 5000]
+    python bench/hosts.py [--hosts 1000 5000] [--rest 10]
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
+from certificates import issue, pem  # noqa: E402
 from twisted.internet import reactor  # noqa: E402
 from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.task import LoopingCall, deferLater  # noqa: E402
+from twisted.python.failure import Failure  # noqa: E402
 
 from mic.config import Mode, load, read_agent  # noqa: E402
 from mic.demo import write_samples  # noqa: E402
@@ -76,8 +78,7 @@ def environment(directory: Path) -> dict[str, str]:
         for n in range(7)
     }
     bundle = directory / "ca.pem"
-    body = base64.encodebytes(noise.randbytes(6000)).decode()
-    bundle.write_text(f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n")
+    bundle.write_bytes(b"".join(pem(issue(authority=True).certificate) for _ in range(14)))
     return {
         "DEPLOY_ISO": str(directory / "coreos.iso"),
         "IRONIC_AGENT_IMAGE": "quay.io/metal3-io/ironic-python-agent",
@@ -104,7 +105,7 @@ def one_config(settings: Any) -> None:
     )
 
 
-async def measure(counts: list[int], directory: Path) -> None:
+async def measure(counts: list[int], rest: float, directory: Path) -> None:
     write_samples(str(directory))
     hosts = directory / "many"
     hosts.mkdir()
@@ -119,10 +120,11 @@ async def measure(counts: list[int], directory: Path) -> None:
         written = count
         before = resident()
         mic = Mic(settings, reactor)
-        lag.start()
         start, used = time.perf_counter(), time.process_time()
         mic.startService()
+        lag.start()  # mic has set the reactor's clock by now
         await mic.ready
+        assert len(mic.images) == 2 * count, "not all hosts were built"
         took, cpu = time.perf_counter() - start, time.process_time() - used
         print(
             f"{count} hosts, {len(mic.images)} images: start {took:.1f} s ({cpu:.1f} s of CPU), "
@@ -131,8 +133,8 @@ async def measure(counts: list[int], directory: Path) -> None:
         )
         lag.start()
         used = time.process_time()
-        await deferLater(reactor, 10)
-        cpu = (time.process_time() - used) / 10
+        await deferLater(reactor, rest)
+        cpu = (time.process_time() - used) / rest
         print(f"    at rest: {cpu:.3f} cores, {lag.stop()}", flush=True)
         for name in [entry.name for entry in mic.images._store]:
             entry = mic.images.entry(name)
@@ -145,19 +147,24 @@ async def measure(counts: list[int], directory: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--hosts", type=int, nargs="+", default=[1000, 5000])
+    parser.add_argument("--rest", type=float, default=10, help="seconds to watch it do nothing")
     options = parser.parse_args()
 
     async def run() -> None:
         with tempfile.TemporaryDirectory(prefix="mic-bench-") as directory:
-            await measure(options.hosts, Path(directory))
+            await measure(options.hosts, options.rest, Path(directory))
+
+    failures: list[Failure] = []
 
     def start() -> None:
         done = Deferred.fromCoroutine(run())
-        done.addErrback(lambda why: why.printTraceback())
+        done.addErrback(failures.append)
         done.addBoth(lambda _: reactor.stop())
 
     reactor.callWhenRunning(start)
     reactor.run()
+    if failures:
+        sys.exit(failures[0].getTraceback())
 
 
 if __name__ == "__main__":
