@@ -26,6 +26,7 @@ from urllib.parse import unquote
 
 import census
 from certificates import ec_key, issue
+from descriptors import open_files
 from functional.daemon import Daemon
 from functional.media import EMBED, Media, make_media
 from kube_samples import bmo_verdict, image_body, secret_body
@@ -619,7 +620,7 @@ class Soak:
         times = await deferToThread(self._probe)
         pid = self._daemon.pid
         status = Path(f"/proc/{pid}/status").read_text()
-        files = [each for each in _links(pid) if each.startswith("/") and "/dev/" not in each]
+        files = [each for each in open_files(pid) if each.startswith("/") and "/dev/" not in each]
         figures = dict(re.findall(r"(RssAnon|Threads):\s+(\d+)", status))
         return Sample(
             seconds=seconds,
@@ -703,16 +704,6 @@ def judge(report: Report, plan: Plan, bounds: Bounds) -> list[tuple[str, float, 
         if count > _KEPT.get(kind, own):
             report.problems.append(f"at rest there are {count} more objects of {kind}")
     return rows
-
-
-def _links(pid: int) -> list[str]:
-    found = []
-    for each in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            found.append(os.readlink(each))
-        except FileNotFoundError:
-            continue
-    return found
 
 
 def _texts(config: bytes) -> str:

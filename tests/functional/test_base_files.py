@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from descriptors import open_files
 from functional.daemon import Daemon, eventually
 from functional.media import Media, Server, make_hosts, make_media, tcp_client
 from functional.wire import Answer, Cut
@@ -282,13 +283,7 @@ def test_an_initramfs_is_followed_too(server: Server) -> None:
 
 def _deleted(server: Server) -> list[str]:
     """Base files that mic has open and nobody else can open any more."""
-    folder = f"/proc/{server.daemon.pid}/fd"
-    links = []
-    for name in os.listdir(folder):
-        try:
-            links.append(os.readlink(f"{folder}/{name}"))
-        except FileNotFoundError:
-            continue
+    links = open_files(server.daemon.pid)
     return [link for link in links if "(deleted)" in link and "coreos" in link]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from descriptors import open_files
 from toys import INITRAMFS, KERNEL, live_iso, put
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -326,11 +327,7 @@ class TestImages:
         await images.image(entry)
         await bases.refresh()
         gc.collect()
-        fds = [
-            os.readlink(f.path)
-            for f in os.scandir("/proc/self/fd")
-            if f.is_symlink() and os.path.lexists(f.path)
-        ]
+        fds = open_files()
         assert fds.count(str(iso)) == 1
         assert f"{iso} (deleted)" not in fds
 

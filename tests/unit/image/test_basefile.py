@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from descriptors import open_files
 from toys import live_iso, put
 
 from mic.errors import BaseUnavailable, NotReady
@@ -23,13 +24,7 @@ ISO = live_iso()
 def open_descriptors(path: Path) -> int:
     """How many descriptors of this process lead to a path, or to what was there."""
     gc.collect()
-    names = []
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            names.append(os.readlink(f"/proc/self/fd/{fd}").removesuffix(" (deleted)"))
-        except FileNotFoundError:
-            continue
-    return names.count(str(path))
+    return [name.removesuffix(" (deleted)") for name in open_files()].count(str(path))
 
 
 def test_the_same_bytes_have_the_same_digest_whatever_their_date(tmp_path: Path) -> None:
