@@ -16,6 +16,8 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 reactor = cast(Any, _reactor)
 
+PATIENCE = 10.0
+
 
 class Endless(Resource):
     """A watch in which nothing happens."""
@@ -50,9 +52,9 @@ async def test_a_watch_that_its_client_leaves_ends_at_the_api_server(
 ) -> None:
     resource, proxy = endless
     client = await _watch(proxy)
-    await resource.begun
+    await resource.begun.addTimeout(PATIENCE, reactor)
     client.transport.abortConnection()
-    await resource.lost
+    await resource.lost.addTimeout(PATIENCE, reactor)
     await proxy.stop()
 
 
@@ -60,9 +62,9 @@ async def test_a_watch_that_its_client_leaves_ends_at_the_api_server(
 async def test_no_watch_outlives_the_proxy(endless: tuple[Endless, FaultProxy]) -> None:
     resource, proxy = endless
     await _watch(proxy)
-    await resource.begun
+    await resource.begun.addTimeout(PATIENCE, reactor)
     await proxy.stop()
-    await resource.lost
+    await resource.lost.addTimeout(PATIENCE, reactor)
 
 
 async def _watch(proxy: FaultProxy) -> Any:
