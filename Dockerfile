@@ -1,37 +1,50 @@
 # The container image of mic: Debian, its Python, and mic in /opt/mic. See docs/container.md.
 #
-# Runs as any user, on a read-only root, without /tmp: everything that Python and Twisted would
-# write (bytecode, the plugin cache) is written here.
+# It runs as any user, on a read-only root, without /tmp: the build writes everything that Python and
+# Twisted would write at run time (bytecode, the plugin cache).
+#
+# For equal layers in each build, pass --timestamp 0 (buildah, podman) and a base with its digest:
+# --build-arg BASE=docker.io/library/debian:13-slim@sha256:...
 
-ARG BASE=docker.io/library/debian:12-slim
+# Debian 13, because small ranges are 10 % faster with its Python 3.13 than with 3.11.
+ARG BASE=docker.io/library/debian:13-slim
 
 FROM ${BASE} AS python
+# The certificates and gpgv are for mic fetch.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends python3 \
+ && apt-get install -y --no-install-recommends ca-certificates gpgv python3 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old \
-           /var/log/apt /var/log/alternatives.log /var/log/dpkg.log
+           /var/cache/ldconfig/aux-cache /var/log/apt /var/log/alternatives.log /var/log/dpkg.log
 
 FROM python AS build
-# For those who build behind a mirror or a proxy of their own.
+# For builds behind a private mirror or proxy.
 ARG PIP_INDEX_URL
 ARG PIP_CERT
+# pip imports some of the libraries; bytecode of that has timestamps in it.
+ENV PYTHONDONTWRITEBYTECODE=1
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv
 COPY . /src
-# --only-binary: there is no compiler, and there should be none. Of the libraries their own tests
-# are left out, and kubernetes.aio: the same client once more, for asyncio, and half of /opt/mic.
+COPY --from=python /var/lib/dpkg/status /status
+# Exactly the libraries of constraints.txt, which tools/refresh-constraints writes. --only-binary: the
+# image has no compiler and needs none. The libraries' own tests are removed, and kubernetes.aio: a
+# second copy of the client for asyncio, half the size of /opt/mic.
 RUN python3 -m venv /tools \
  && python3 -m venv --without-pip /opt/mic \
- && /tools/bin/pip wheel --no-deps --wheel-dir /wheel /src \
+ && SOURCE_DATE_EPOCH=315532800 /tools/bin/pip wheel --no-deps --wheel-dir /wheel /src \
  && /tools/bin/pip --python /opt/mic/bin/python install \
-        --no-compile --only-binary :all: /wheel/*.whl \
+        --no-compile --only-binary :all: --require-hashes -r /src/constraints.txt \
+ && /tools/bin/pip --python /opt/mic/bin/python install --no-compile --no-deps /wheel/*.whl \
+ && /tools/bin/pip --python /opt/mic/bin/python check \
  && find /opt/mic/lib -depth -type d \( -name test -o -name tests \) -exec rm -r {} + \
  && rm -r /opt/mic/bin/[Aa]ctivate* /opt/mic/lib/python3*/site-packages/kubernetes/aio
-# Hashes that nobody checks, instead of times: a layer may be unpacked with other times.
-RUN /opt/mic/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/mic/lib \
+RUN /opt/mic/bin/python /src/tools/sbom.py /status > /opt/mic/sbom.cdx.json
+# Unchecked hashes instead of timestamps: a layer may be unpacked with other timestamps. One process
+# with a constant hash seed: bytecode depends on the order of sets, and on what was compiled before.
+RUN PYTHONHASHSEED=0 /opt/mic/bin/python -m compileall -q -j 1 --invalidation-mode unchecked-hash /opt/mic/lib \
  && /opt/mic/bin/twistd --help > /dev/null \
  && test -s /opt/mic/lib/python3*/site-packages/twisted/plugins/dropin.cache \
  && /opt/mic/bin/python -B -c "import kubernetes.client, kubernetes.config, kubernetes.watch"
-# The names of the Go implementation, whichever of them this version has.
+# The names of the Go program that this version provides.
 RUN mkdir /names && cd /opt/mic/bin \
  && for name in *image-customization-*; do ln -s "/opt/mic/bin/$name" "/names/$name"; done
 
@@ -46,10 +59,10 @@ COPY --from=build /names/ /
 ENV PATH=/opt/mic/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1
 EXPOSE 8084
-# Only for those who run it by hand: orchestrators have probes of their own. Not answering while
-# it reads base images is in order, hence the long start.
+# For containers that are run by hand: orchestrators have their own probes. mic does not answer while
+# it reads base images, hence the long start period.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=300s --retries=3 \
-    CMD ["/opt/mic/bin/python", "-I", "-m", "mic.health"]
-# No USER: existing deployments give it a block device or files of root's. It needs no rights of
-# root's, and whoever runs it should give it another user. No ENTRYPOINT: they give the command.
+    CMD ["/opt/mic/bin/python", "-I", "-m", "mic.cli.healthcheck"]
+# No USER: existing deployments give it a block device or files that belong to root. mic needs no
+# root privileges: set another user where you run it. No ENTRYPOINT: deployments give the command.
 CMD ["mic", "-help"]

@@ -18,7 +18,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from serve import KIB, Server, Site, certificate, load, make_iso, mic
+from serve import load
+from servers import KIB, Server, Site, certificate, make_iso, mic
 
 HERE = Path(__file__).resolve().parent
 MIB = KIB * KIB

@@ -29,11 +29,13 @@ from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.task import LoopingCall, deferLater  # noqa: E402
 from twisted.python.failure import Failure  # noqa: E402
 
-from mic.config import Mode, load, read_agent  # noqa: E402
-from mic.demo import write_samples  # noqa: E402
+from mic.cli.demo import write_samples  # noqa: E402
 from mic.ignition import Host, config  # noqa: E402
-from mic.image.cpio import archive  # noqa: E402
+from mic.media.cpio import archive  # noqa: E402
 from mic.service import Mic  # noqa: E402
+from mic.settings.load import load  # noqa: E402
+from mic.settings.model import Mode  # noqa: E402
+from mic.settings.read import read_agent  # noqa: E402
 
 _TICK = 0.005
 MIB = 1024 * 1024
@@ -85,7 +87,7 @@ def environment(directory: Path) -> dict[str, str]:
         "IRONIC_BASE_URL": "https://192.0.2.2:6385",
         "IRONIC_AGENT_PULL_SECRET": json.dumps({"auths": auths}),
         "CA_BUNDLE": str(bundle),
-        "IRONIC_RAMDISK_SSH_KEY": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI core@example",
+        "IRONIC_RAMDISK_SSH_KEY": f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43} core@example",
     }
 
 
@@ -136,10 +138,8 @@ async def measure(counts: list[int], rest: float, directory: Path) -> None:
         await deferLater(reactor, rest)
         cpu = (time.process_time() - used) / rest
         print(f"    at rest: {cpu:.3f} cores, {lag.stop()}", flush=True)
-        for name in [entry.name for entry in mic.images._store]:
-            entry = mic.images.entry(name)
-            assert entry is not None
-            mic.images.current(entry)
+        for entry in mic.images:
+            mic.images.loaded(entry)
         print(f"    every image asked for once: memory {resident():.0f} MiB", flush=True)
         await mic.stopService()
 

@@ -1,10 +1,10 @@
 /*
  * A load generator for one image URL, made to cost less than the server it measures.
  *
- *   load ADDRESS PORT PATH SIZE LENGTH CONNECTIONS SECONDS PAUSE_US RATE
+ *   load ADDRESS PORT PATH FIRST SIZE LENGTH CONNECTIONS SECONDS PAUSE_US RATE
  *
- * Asks over keep-alive connections for ranges of LENGTH bytes at random sectors of an image of
- * SIZE bytes, or for the whole image when LENGTH is 0, until SECONDS are over. PAUSE_US is the
+ * Asks over keep-alive connections for ranges of LENGTH bytes at random sectors between the bytes
+ * FIRST and SIZE of an image, or for the whole image when LENGTH is 0, until SECONDS are over. PAUSE_US is the
  * time a connection rests between two requests; RATE the bytes per second it takes at most (0:
  * all it gets). Bodies are thrown away inside the kernel (MSG_TRUNC, tcp(7)), so that the client
  * does not become the limit, and it never sleeps while it waits (but between paced requests): to
@@ -43,7 +43,7 @@ struct connection {
 
 static struct sockaddr_in server;
 static const char *path;
-static int64_t size, length, pause_us, rate;
+static int64_t first, size, length, pause_us, rate;
 static int poller;
 static char buffer[BUFFER];
 static uint32_t slots[SLOTS]; /* latencies by microsecond, the last slot for all above */
@@ -80,7 +80,8 @@ static void open_connection(struct connection *c) {
 static void ask(struct connection *c) {
     char request[512], range[96] = "";
     if (length) {
-        int64_t start = (int64_t)(chance() % ((size - length) / SECTOR + 1)) * SECTOR;
+        int64_t places = (size - first - length) / SECTOR + 1;
+        int64_t start = first + (int64_t)(chance() % places) * SECTOR;
         snprintf(range, sizeof range, "Range: bytes=%lld-%lld\r\n", (long long)start,
                  (long long)(start + length - 1));
     }
@@ -173,20 +174,22 @@ static int64_t percentile(double share) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 10) {
-        fprintf(stderr, "load ADDRESS PORT PATH SIZE LENGTH CONNECTIONS SECONDS PAUSE_US RATE\n");
+    if (argc != 11) {
+        fprintf(stderr,
+                "load ADDRESS PORT PATH FIRST SIZE LENGTH CONNECTIONS SECONDS PAUSE_US RATE\n");
         return 2;
     }
     server.sin_family = AF_INET;
     server.sin_port = htons(atoi(argv[2]));
     if (inet_pton(AF_INET, argv[1], &server.sin_addr) != 1) fail(argv[1]);
     path = argv[3];
-    size = atoll(argv[4]);
-    length = atoll(argv[5]);
-    int count = atoi(argv[6]);
-    int64_t limit = (int64_t)(atof(argv[7]) * 1e6);
-    pause_us = atoll(argv[8]);
-    rate = atoll(argv[9]);
+    first = atoll(argv[4]);
+    size = atoll(argv[5]);
+    length = atoll(argv[6]);
+    int count = atoi(argv[7]);
+    int64_t limit = (int64_t)(atof(argv[8]) * 1e6);
+    pause_us = atoll(argv[9]);
+    rate = atoll(argv[10]);
 
     poller = epoll_create1(0);
     struct connection *all = calloc(count, sizeof *all);
@@ -195,7 +198,7 @@ int main(int argc, char **argv) {
     int64_t begin = now_us(), last = begin, time = begin;
     for (int i = 0; i < count; i++) ask(&all[i]);
     while ((time = now_us()) - begin < limit) {
-        if (rate) { /* by the clock: nobody is asked whether there is something to read */
+        if (rate) { /* by the clock: without asking the kernel whether there is something to read */
             for (int i = 0; i < count; i++) {
                 struct connection *c = &all[i];
                 c->allowance += rate * (time - last) / 1e6;

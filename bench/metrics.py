@@ -19,12 +19,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from twisted.internet import reactor
 
-from mic.config import Mode, load
-from mic.image.base import Kind
-from mic.image.cpio import archive
-from mic.image.isowriter import coreos_files, write_iso
-from mic.image.store import Content
+from mic.images.store import Content, ImageId
+from mic.media.base import Kind
+from mic.media.cpio import archive
+from mic.media.customisation import Customisation
+from mic.media.isowriter import coreos_files, write_iso
 from mic.service import Mic
+from mic.settings.load import load
+from mic.settings.model import Mode
 
 PAGES = 200
 
@@ -44,7 +46,9 @@ def main() -> None:
         mic = Mic(load(Mode.STATIC, environment, {"nmstate-dir": folder}), reactor)
     for count in (1, options.images):
         for number in range(count):
-            content = Content(label=f"host-{number}", kind=Kind.ISO, archive=b"")
+            content = Content(
+                id=ImageId("", f"host-{number}", Kind.ISO), customisation=Customisation()
+            )
             mic.images.publish(f"host-{number}.iso", content)
         took = []
         for _ in range(PAGES):

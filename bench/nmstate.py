@@ -1,11 +1,11 @@
-"""NMState to keyfiles: documents per second, beside nmstatectl where there is one.
+"""NMState to keyfiles: documents per second, compared with nmstatectl if it is installed.
 
-Times are per document: best and median of many conversions in one process, the garbage collector
-on. A conversion includes reading the YAML. nmstatectl is started for each document, as mic does.
+Times are per document: best and median of many conversions in one process, with the garbage
+collector on. A conversion includes parsing the YAML. nmstatectl is started for each document.
 
     python bench/nmstate.py [--seconds 2] [--corpus FILE.jsonl]
 
-``--corpus`` measures the whole of a file whose lines have the document as ``nmstate``.
+``--corpus`` measures all documents of a file of JSON lines with the member ``nmstate``.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def main() -> None:
 
     program = shutil.which("nmstatectl")
     if program is None:
-        print("there is no nmstatectl to compare with")
+        print("nmstatectl is not installed: no comparison")
         return
 
     def reference(document: str) -> object:

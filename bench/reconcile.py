@@ -70,7 +70,7 @@ def measure(kube: KubeServer, folder: Path, count: int, stale: set[str], title: 
         "IRONIC_AGENT_IMAGE": "quay.example/ipa",
         "IRONIC_BASE_URL": "http://ironic.example",
     }
-    command = [sys.executable, "-c", "from mic.cli import main; main()", "controller"]
+    command = [sys.executable, "-c", "from mic.cli.main import main; main()", "controller"]
     flags = ["-kubeconfig", str(folder / "config"), "-namespace", NAMESPACE]
     addresses = ["-images-bind-addr", "127.0.0.1:0", "-metrics-addr", "0"]
     before = requests(kube)

@@ -8,93 +8,36 @@ fifth of what nginx can give. Needs nginx, gcc, curl and openssl.
 
     python bench/serve.py [--rounds 5] [--seconds 2] [--only NAME ...] [--beside CHECKOUT]
 
-``--beside`` takes another checkout of mic into the rounds: before and after in one run.
+``--beside`` takes another checkout of mic into the rounds: before and after in one run. Where the
+machine does other work as well, compare CPU time per request.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
 import json
 import os
-import random
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
-from mic.image.cpio import archive  # noqa: E402
-from mic.image.isowriter import coreos_files, write_iso  # noqa: E402
+from servers import GIB, KIB, Server, Site, certificate, make_hosts, make_iso, mic, nginx  # noqa: E402
+from toys import Bytes  # noqa: E402
 
-GIB = 1024**3
-KIB = 1024
-_TICKS = os.sysconf("SC_CLK_TCK")
-_NGINX = """\
-daemon off;
-master_process off;
-pid {directory}/nginx.pid;
-error_log {directory}/error.log;
-worker_rlimit_nofile 65536;
-events {{ worker_connections 8192; }}
-http {{
-    access_log off;
-    sendfile on;
-    tcp_nopush off;
-    keepalive_requests 1000000000;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        {tls}
-        location = /host.iso {{ alias {iso}; }}
-    }}
-}}
-"""
-_NGINX_TLS = "listen 127.0.0.1:{port} ssl; ssl_certificate {cert}; ssl_certificate_key {key};"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """A running server of the image."""
-
-    name: str
-    pid: int
-    port: int
-    tls_port: int
-
-    def cpu(self) -> float:
-        """CPU seconds used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
-
-    def memory(self) -> int:
-        """Resident bytes."""
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf(
-            "SC_PAGESIZE"
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """What is served: the image, a certificate, and the directory of the one host."""
-
-    iso: Path
-    cert: Path
-    key: Path
-    hosts: Path
+from mic.media.coreos import embed_area, kernel_arguments  # noqa: E402
+from mic.media.iso9660 import Iso  # noqa: E402
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +55,8 @@ class Figure:
 
 
 Measured = dict[Figure, float]
+_GROUPS = ("whole", "ranges", "customised", "slow", "tls")
+_CUSTOMISED = ("embed area", "kernel arguments", "relocated", "minimal")
 _rates = {
     (16, 1): Figure(name="16 KiB ranges, 1 connection", unit="1/s", form=".0f", goal=0.55),
     (16, 16): Figure(name="16 KiB ranges, 16 connections", unit="1/s", form=".0f", goal=0.42),
@@ -130,10 +75,12 @@ def load(
     seconds: float,
     pause_us: int = 0,
     rate: int = 0,
+    path: str = "/host.iso",
+    first: int = 0,
 ) -> dict[str, float]:
     """Run the load generator; what it prints."""
-    numbers = (size, length, connections, seconds, pause_us, rate)
-    command = [binary, "127.0.0.1", str(server.port), "/host.iso", *map(str, numbers)]
+    numbers = (first, size, length, connections, seconds, pause_us, rate)
+    command = [binary, "127.0.0.1", str(server.port), path, *map(str, numbers)]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
     result: dict[str, float] = json.loads(done.stdout)
     if result["errors"]:
@@ -147,6 +94,7 @@ class Bench:
     def __init__(self, binary: str, iso: Path, seconds: float, clients: int) -> None:
         self.binary = binary
         self.size = iso.stat().st_size
+        self.image = _Opened(iso)
         self.seconds = seconds
         self.clients = clients
 
@@ -194,6 +142,49 @@ class Bench:
         if (kib, connections) == (16, 64):
             result[share] = got["cpu"] / got["seconds"]
         return result
+
+    def customised(self, server: Server, what: str) -> Measured:
+        """Ranges of 16 KiB that touch what is laid over the image; of nginx, any of the base's."""
+        serving, path, first, size = server, "/host.iso", 0, self.size
+        if server.minimal is not None:
+            serving, path, (first, size) = self._place(server, server.minimal, what)
+        before = serving.cpu()
+        got = load(
+            self.binary,
+            serving,
+            size,
+            length=16 * KIB,
+            connections=16,
+            seconds=self.seconds,
+            path=path,
+            first=first,
+        )
+        rate = Figure(name=f"16 KiB ranges, {what}", unit="1/s", form=".0f", goal=0.42)
+        cpu = Figure(name=f"CPU, {what}", unit="us/request", form=".1f", lower=True)
+        requests = got["requests"]
+        used = (serving.cpu() - before) / requests * 1e6
+        return {rate: requests / got["seconds"], cpu: used}
+
+    def _place(
+        self, full: Server, minimal: Server, what: str
+    ) -> tuple[Server, str, tuple[int, int]]:
+        """Who serves an image, its path, and the bytes between which the ranges are."""
+        iso = Iso(self.image)
+        area = embed_area(iso, self.image)
+        arguments = kernel_arguments(iso, self.image)
+        assert arguments is not None
+        text = arguments.areas[0].extent
+        if what == "minimal":
+            return minimal, "/host.iso", (0, _size(minimal, "/host.iso"))
+        if what == "relocated":
+            # The archive, which is at the end.
+            return full, "/large.iso", (self.size, _size(full, "/large.iso"))
+        around = text.offset // 2048 * 2048
+        place = {
+            "kernel arguments": (around - 14 * KIB, around + 16 * KIB),
+            "embed area": (area.offset, area.offset + area.length),
+        }
+        return full, "/arguments.iso", place[what]
 
     def slow(self, server: Server) -> Measured:
         """Many clients that take 1 MiB/s each; what it costs, and what others see of it."""
@@ -256,109 +247,34 @@ class Bench:
         return {figure: self.size / GIB / (time.perf_counter() - begin)}
 
 
+class _Opened(Bytes):
+    """The base file, read as needed."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._length = path.stat().st_size
+
+    @property
+    def size(self) -> int:
+        return self._length
+
+    def read(self, offset: int, length: int) -> bytes:
+        return os.pread(self._file.fileno(), length, offset)
+
+
+def _size(server: Server, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection.request("HEAD", path)
+    size = int(connection.getresponse().headers["Content-Length"])
+    connection.close()
+    return size
+
+
 def _tcp_memory() -> int:
     for line in Path("/proc/net/sockstat").read_text().splitlines():
         if line.startswith("TCP:"):
             return int(line.split()[-1]) * os.sysconf("SC_PAGESIZE")
     return 0
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Until the image is served: mic takes connections when the hosts are built."""
-    deadline = time.monotonic() + 120
-    request = b"HEAD /host.iso HTTP/1.0\r\n\r\n"
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended at once")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 60) as s:
-            s.sendall(request)
-            if b" 200 " in s.recv(4096):
-                return
-        time.sleep(0.1)
-    raise RuntimeError("a server did not come up")
-
-
-@contextlib.contextmanager
-def _process(command: list[str], **options: object) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, **options)  # type: ignore[call-overload]
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-@contextlib.contextmanager
-def nginx(directory: Path, site: Site) -> Iterator[Server]:
-    """Debian's nginx as a single process."""
-    port, tls_port = _free_port(), _free_port()
-    config = directory / "nginx.conf"
-    tls = _NGINX_TLS.format(port=tls_port, cert=site.cert, key=site.key)
-    config.write_text(_NGINX.format(directory=directory, port=port, tls=tls, iso=site.iso))
-    with _process(["nginx", "-p", str(directory), "-c", str(config)]) as process:
-        _wait_for(port, process)
-        yield Server(name="nginx", pid=process.pid, port=port, tls_port=tls_port)
-
-
-@contextlib.contextmanager
-def mic(name: str, checkout: Path, site: Site) -> Iterator[Server]:
-    """``mic static`` of a checkout, plain and (a second process) with TLS."""
-    with contextlib.ExitStack() as stack:
-        started = []
-        for tls in ([], [f"-images-tls-cert-file={site.cert}", f"-images-tls-key-file={site.key}"]):
-            port = _free_port()
-            command = [sys.executable, "-c", "from mic.cli import main; main()", "static"]
-            flags = [f"-images-bind-addr=127.0.0.1:{port}", f"-nmstate-dir={site.hosts}", *tls]
-            environment = {
-                **os.environ,
-                "PYTHONPATH": str(checkout),
-                "DEPLOY_ISO": str(site.iso),
-                "IRONIC_AGENT_IMAGE": "quay.io/metal3-io/ironic-python-agent",
-                "IRONIC_BASE_URL": "http://192.0.2.2:6385",
-            }
-            process = stack.enter_context(
-                _process(command + flags, env=environment, cwd=checkout, stderr=subprocess.DEVNULL)
-            )
-            started.append((process, port))
-        (plain, port), (secure, tls_port) = started
-        _wait_for(port, plain)
-        while subprocess.run(
-            ["curl", "-sfkI", "-o", "/dev/null", f"https://127.0.0.1:{tls_port}/host.iso"],
-            check=False,
-        ).returncode:
-            if secure.poll() is not None:
-                raise RuntimeError(f"{name}: no TLS")
-            time.sleep(0.1)
-        yield Server(name=name, pid=plain.pid, port=port, tls_port=tls_port)
-
-
-def make_iso(path: Path, mebibytes: int) -> None:
-    block = random.Random(0).randbytes(KIB * KIB)
-    files = coreos_files(
-        kernel=block,
-        initramfs=archive(b"boots nothing\n"),
-        rootfs=block * mebibytes,
-    )
-    path.write_bytes(write_iso(files, "mic-bench"))
-
-
-def certificate(directory: Path) -> tuple[Path, Path]:
-    cert, key = directory / "cert.pem", directory / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    command += ["-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", str(key)]
-    subprocess.run([*command, "-out", str(cert)], check=True, capture_output=True)
-    return cert, key
 
 
 def _measure(
@@ -400,7 +316,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--size", type=int, default=1024, help="MiB of the image")
     parser.add_argument("--clients", type=int, default=500, help="how many slow clients")
-    parser.add_argument("--only", nargs="*", default=["whole", "ranges", "slow", "tls"])
+    parser.add_argument("--only", nargs="*", default=list(_GROUPS))
     parser.add_argument("--beside", type=Path, help="another checkout of mic")
     parser.add_argument("--iso", type=Path, help="keep the image here for another run")
     options = parser.parse_args()
@@ -419,14 +335,15 @@ def _run(options: argparse.Namespace, directory: Path) -> None:
     if not iso.exists():
         make_iso(iso, options.size)
     cert, key = certificate(directory)
-    hosts = directory / "hosts"
-    hosts.mkdir()
-    (hosts / "host.yaml").touch()
+    hosts = make_hosts(directory / "hosts")
     site = Site(iso=iso, cert=cert, key=key, hosts=hosts)
     bench = Bench(binary, iso, options.seconds, options.clients)
     measurements: dict[str, list[Callable[[Server], Measured]]] = {
         "whole": [lambda server, n=n: bench.whole(server, n) for n in (1, 8)],
         "ranges": [lambda server, kib=kib, n=n: bench.ranges(server, kib, n) for kib, n in _rates],
+        "customised": [
+            lambda server, what=what: bench.customised(server, what) for what in _CUSTOMISED
+        ],
         "slow": [bench.slow],
         "tls": [bench.tls],
     }

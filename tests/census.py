@@ -1,4 +1,4 @@
-"""Run in mic's own process: on SIGUSR1, count what it holds, to tell a leak from loose memory.
+"""Run in mic's own process: count on SIGUSR1 what it holds, to see leaks apart from free memory.
 
 What the system says of a process holds free memory too, which comes and goes by megabytes.
 """
@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-COMMAND = "import census; census.install(); from mic.cli import main; main()"
+COMMAND = "import census; census.install(); from mic.cli.main import main; main()"
 """What ``python -c`` runs: mic, with a census when it is asked for."""
 
 PLACE = "CENSUS_FILE"

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
-_NAMES = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+_ADDRESS = x509.IPAddress(ip_address("127.0.0.1"))
 
 
 def ec_key() -> Key:
@@ -70,8 +70,9 @@ def issue(
     authority: bool = False,
     start: datetime | None = None,
     life: timedelta = timedelta(days=2),
+    host: str = "localhost",
 ) -> Issued:
-    """A certificate for localhost, or an authority's; without ``by`` it is signed by itself.
+    """A certificate for ``host``, or an authority's; without ``by`` it is signed by itself.
 
     It is valid since half of its life, unless ``start`` says otherwise.
     """
@@ -91,7 +92,9 @@ def issue(
         basic = x509.BasicConstraints(ca=True, path_length=None)
         builder = builder.add_extension(basic, critical=True)
     else:
-        builder = builder.add_extension(x509.SubjectAlternativeName(_NAMES), critical=not name)
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(host), _ADDRESS]), critical=not name
+        )
     certificate = builder.sign(by.key if by else key, hashes.SHA256())
     chain: tuple[x509.Certificate, ...] = ()
     # A root is not sent: clients have it.

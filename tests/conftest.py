@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -30,7 +33,7 @@ _IN_ORDER = (
     "another user cannot run mic here",
     "not possible here",
     "there is no shared test data here",
-    "the corpus is not here",
+    "the corpus is not available",
     "the file system of temporary files",
 )
 """How the reasons begin that are in order all the same."""
@@ -57,36 +60,81 @@ def shared() -> Path:
     return folder
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that finds the test which drops a failing Deferred."""
+    parser.addoption(
+        "--collect-garbage",
+        choices=["module", "test"],
+        default="module",
+        help="when to collect garbage, and so to find failing Deferreds that were dropped",
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _modules_are_not_garbage() -> None:
-    """Spare the collection after each test the modules: a tenth of a second, each time."""
+    """Exempt modules from garbage collection: they cost a tenth of a second each time."""
     gc.collect()
     gc.freeze()
 
 
-@pytest.fixture
-def logged_failures() -> list[LogEvent]:
-    """What is logged with a traceback; a test that means it looks and clears the list."""
-    return []
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left_behind(logged_failures: list[LogEvent]) -> Iterator[None]:
-    """Fail a test that leaves delayed calls, logged failures or dropped failing Deferreds."""
-    failures = logged_failures
+@contextmanager
+def _collect_failures(failures: list[LogEvent]) -> Iterator[None]:
+    """Append to ``failures`` each event that is logged with a traceback."""
 
     def observe(event: LogEvent) -> None:
         if event.get("log_level") is LogLevel.critical:
             failures.append(event)
 
     globalLogPublisher.addObserver(observe)
-    before = set(reactor.getDelayedCalls())  # type: ignore[attr-defined]
-    yield
-    gc.collect()
-    globalLogPublisher.removeObserver(observe)
+    try:
+        yield
+    finally:
+        globalLogPublisher.removeObserver(observe)
+
+
+def _formats(failures: list[LogEvent]) -> list[object]:
+    return [event.get("log_format") for event in failures]
+
+
+@pytest.fixture
+def logged_failures() -> list[LogEvent]:
+    """Events logged with a traceback; a test that expects them inspects and clears the list."""
+    return []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind(
+    request: pytest.FixtureRequest, logged_failures: list[LogEvent]
+) -> Iterator[None]:
+    """Fail a test that leaves delayed calls or logged failures."""
+    with _collect_failures(logged_failures):
+        before = set(reactor.getDelayedCalls())  # type: ignore[attr-defined]
+        yield
+        if request.config.getoption("collect_garbage") == "test":
+            gc.collect()
     left = [call for call in reactor.getDelayedCalls() if call not in before]  # type: ignore[attr-defined]
     assert not left, f"delayed calls left behind: {left}"
-    assert not failures, f"failures logged: {[event.get('log_format') for event in failures]}"
+    assert not logged_failures, f"failures logged: {_formats(logged_failures)}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_failure_dropped(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a module one of whose tests drops a failing Deferred, and name that test.
+
+    A dropped failure is logged when its Deferred is collected. Collecting after each test took
+    two thirds of the suite's CPU time, so the module runs again that way only when it fails.
+    """
+    yield
+    failures: list[LogEvent] = []
+    with _collect_failures(failures):
+        gc.collect()
+    if failures:
+        again = [sys.executable, "-m", "pytest", "-q", "-n0", "--collect-garbage=test"]
+        run = subprocess.run(
+            [*again, str(request.path)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        named = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        pytest.fail("\n".join([f"failures dropped: {_formats(failures)}", *named]))
 
 
 @pytest.fixture(scope="session")

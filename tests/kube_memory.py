@@ -27,6 +27,9 @@ from mic.kube.api import (
     Page,
     Resource,
     WatchEvent,
+    list_path,
+    object_path,
+    page_size,
 )
 
 Fault = Callable[[str, Resource, str], ApiError | None]
@@ -60,7 +63,7 @@ class MemoryKubernetes:
         clock: IReactorTime,
         *,
         latency: Callable[[], float] = lambda: 0.0,
-        page_size: int = 100,
+        page_size: Callable[[Resource], int] = page_size,
     ) -> None:
         self._clock = clock
         self._latency = latency
@@ -86,6 +89,7 @@ class MemoryKubernetes:
         label_selector: str = "",
         continue_token: str = "",
     ) -> Page:
+        list_path(resource, namespace)
         await self._arrive("list", resource, "")
         if continue_token:
             version, found = self._lists[continue_token]
@@ -99,7 +103,8 @@ class MemoryKubernetes:
                 for (plural, _, _), body in sorted(self._objects.items())
                 if plural == str(resource) and _matches(body, namespace, label_selector)
             ]
-        page, rest = found[: self._page_size], found[self._page_size :]
+        size = self._page_size(resource)
+        page, rest = found[:size], found[size:]
         token = ""
         if rest:
             token = f"{version}-{len(self._lists)}"
@@ -115,6 +120,7 @@ class MemoryKubernetes:
         resource_version: str,
         on_event: Callable[[WatchEvent], None],
     ) -> None:
+        list_path(resource, namespace)
         await self._arrive("watch", resource, "")
         since = int(resource_version)
         if since < self._oldest:
@@ -136,14 +142,19 @@ class MemoryKubernetes:
             self._watches.remove(watch)
 
     async def get(self, resource: Resource, *, namespace: str, name: str) -> Json:
+        object_path(resource, namespace, name)
         await self._arrive("get", resource, name)
         return copy.deepcopy(self._found(resource, namespace, name))
 
     async def create(self, resource: Resource, body: Json) -> Json:
-        await self._arrive("create", resource, body["metadata"].get("name", ""))
+        metadata = body["metadata"]
+        name = metadata.get("name", "")
+        object_path(resource, metadata["namespace"], name or "new")
+        await self._arrive("create", resource, name)
         return self.add(resource, body)
 
     async def replace(self, resource: Resource, body: Json) -> Json:
+        _path_of(resource, body)
         await self._arrive("update", resource, body["metadata"]["name"])
         old, new = self._locked(resource, body), copy.deepcopy(body)
         for kept in ("creationTimestamp", "generation", "uid"):
@@ -160,6 +171,7 @@ class MemoryKubernetes:
         return self._store(resource, old, new)
 
     async def replace_status(self, resource: Resource, body: Json) -> Json:
+        _path_of(resource, body, "status")
         await self._arrive("update status", resource, body["metadata"]["name"])
         old = self._locked(resource, body, "/status")
         return self._store(
@@ -227,7 +239,7 @@ class MemoryKubernetes:
                 watch.end.errback(why)
 
     def bookmark(self) -> None:
-        """Tell every watch of the present version, behind the events that are on their way."""
+        """Send the current version to every watch, behind the events that are on their way."""
         body = {"metadata": {"resourceVersion": str(self._version)}}
         event = WatchEvent(type="BOOKMARK", object=body)
         for watch in list(self._watches):
@@ -329,6 +341,12 @@ class MemoryKubernetes:
         else:
             return
         watch.on_event(event)
+
+
+def _path_of(resource: Resource, body: Json, subresource: str = "") -> str:
+    """The path that a write goes to; `Invalid` where a name cannot be."""
+    metadata = body["metadata"]
+    return object_path(resource, metadata["namespace"], metadata["name"], subresource)
 
 
 def _asked(verb: str, resource: Resource, body: Json, subresource: str = "") -> str:

@@ -32,14 +32,15 @@ def image_body(
 
 def secret_body(
     name: str,
-    nmstate: bytes | None,
+    document: bytes | None,
     *,
+    key: str = "nmstate",
     namespace: str = "hosts",
     labels: dict[str, str] | None = None,
 ) -> Json:
     data = {"other": base64.b64encode(b"value").decode()}
-    if nmstate is not None:
-        data["nmstate"] = base64.b64encode(nmstate).decode()
+    if document is not None:
+        data[key] = base64.b64encode(document).decode()
     return {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -22,8 +22,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS, Json
+from mic.kube.client import ThreadedKubernetes
 from mic.kube.controller import Controller
-from mic.kube.threads import ThreadedKubernetes, load_configuration
+from mic.kube.kubeconfig import load_configuration
 
 reactor = cast(Any, _reactor)
 _numbers = itertools.count(1)
@@ -64,13 +65,19 @@ class Cluster:
         ):
             self.log.append(formatEvent(event))
 
-    def start_controller(self, images: StubImages | None = None) -> Controller:
-        """A controller with nothing but the rights that our manifests grant."""
-        api = ThreadedKubernetes(load_configuration(str(self.kubeconfig)), reactor)
+    def start_controller(
+        self,
+        images: StubImages | None = None,
+        *,
+        kubeconfig: Path | None = None,
+        namespace: str | None = None,
+    ) -> Controller:
+        """A controller with nothing but the rights that our manifests grant, or ``kubeconfig``."""
+        api = ThreadedKubernetes(load_configuration(str(kubeconfig or self.kubeconfig)), reactor)
         controller = Controller(
             api=api,
             images=images or self.images,
-            namespace=self.namespace,
+            namespace=self.namespace if namespace is None else namespace,
             clock=reactor,
             now=lambda: datetime.now(UTC),
             random=Random(1),
@@ -124,13 +131,20 @@ class Cluster:
 
     # --- waiting --------------------------------------------------------------------------------
 
-    async def until(self, holds: Callable[[], Any], what: str, patience: float = PATIENCE) -> None:
+    async def until(
+        self,
+        holds: Callable[[], Any],
+        what: str,
+        patience: float = PATIENCE,
+        *,
+        interval: float = 0.05,
+    ) -> None:
         """Wait until something holds that can only be asked for."""
         deadline = reactor.seconds() + patience
         while not holds():
             if reactor.seconds() > deadline:
                 raise AssertionError(f"never came: {what}; log: {self.log[-20:]}")
-            await deferLater(reactor, 0.05)
+            await deferLater(reactor, interval)
 
     async def until_image(self, name: str, *, other_than: str = "") -> str:
         """Wait until baremetal-operator would use an image; its URL."""
@@ -149,12 +163,15 @@ class Cluster:
         await self.until(lambda: self.verdict(name).startswith("error "), f"an error of {name}")
         return self.verdict(name).removeprefix("error ")
 
-    async def all_asked(self) -> int:
-        """Wait until nothing more is asked; how many requests there were since `proxy.forget`."""
+    async def all_asked(self, silence: float = 1.0) -> int:
+        """Wait until nothing is asked for some seconds; the requests since `proxy.forget`.
+
+        What a test has seen in the API server is often followed by a last look of mic.
+        """
         deadline = reactor.seconds() + PATIENCE
         while reactor.seconds() < deadline:
             before = len(self.proxy.requests)
-            await deferLater(reactor, 1.0)
+            await deferLater(reactor, silence)
             if len(self.proxy.requests) == before:
                 return before
         raise AssertionError(f"it goes on asking: {self.proxy.requests[-10:]}")
@@ -167,7 +184,7 @@ class Cluster:
 
 
 class Watcher:
-    """A user's ``kubectl get -w``: every state of an object that the API server told of."""
+    """A user's ``kubectl get -w``: every state of an object that the API server reported."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.states: list[Json] = []

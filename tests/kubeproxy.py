@@ -1,4 +1,4 @@
-"""An HTTP proxy in front of a real API server that counts, and that fails requests when told to."""
+"""An HTTP proxy in front of a real API server that counts, and that fails requests on demand."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Decide = Callable[[str, str], Fault | None]
 
 
 class FaultProxy:
-    """Listens on a port of its own, plain; everything it is not told to fail goes through."""
+    """Listens on a plain port of its own and passes on all requests that `fault` does not fail."""
 
     def __init__(self, target: str) -> None:
         self._target = target

@@ -10,17 +10,19 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import kustomize
 import pytest
 import urllib3
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from ports import free_port
 
 from mic.kube.api import Json, Resource
 
@@ -218,10 +220,18 @@ class KubeServer:
 
         For a server that is older than policy/v1 with the beta that had the same fields.
         """
-        text = self.kubectl("kustomize", str(MANIFESTS / "overlays" / overlay))
+        folder = MANIFESTS / "overlays" / overlay
+        with tempfile.TemporaryDirectory() as scratch:
+            if self._kubectl_is_old():
+                folder = kustomize.translated(folder, Path(scratch))
+            text = self.kubectl("kustomize", str(folder))
         if self.ask("GET", "/apis/policy/v1", expect=None)[0] == 404:
             text = text.replace("apiVersion: policy/v1\n", "apiVersion: policy/v1beta1\n")
         return text
+
+    def _kubectl_is_old(self) -> bool:
+        version = json.loads(self.kubectl("version", "--client", "-o", "json"))["clientVersion"]
+        return (int(version["major"]), int(version["minor"].rstrip("+"))) < (1, 21)
 
     def grant_leases(self, namespace: str) -> None:
         """The Role of the high-availability overlay, in the namespace of a test."""
@@ -327,10 +337,3 @@ def path(resource: Resource, namespace: str, name: str = "") -> str:
     root = f"/apis/{resource.group}" if resource.group else "/api"
     where = f"{root}/{resource.version}/namespaces/{namespace}/{resource.plural}"
     return f"{where}/{name}" if name else where
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

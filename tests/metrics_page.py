@@ -69,7 +69,7 @@ class Page:
 
 
 def address(daemon: Daemon) -> str:
-    """Where a daemon tells of itself."""
+    """The URL of a daemon's health and metrics."""
     (line, *_) = daemon.wait_for("health and metrics on")
     return f"http://{line.rpartition(' ')[2]}"
 
@@ -86,7 +86,7 @@ def ask(url: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, s
 
 
 def page_of(daemon: Daemon) -> Page:
-    """What a daemon tells now."""
+    """The metrics page of a daemon, as it is now."""
     status, _, text = ask(f"{address(daemon)}/metrics")
     assert status == 200
     return Page(text.decode())

@@ -1,4 +1,4 @@
-"""Documents of our own with all that keyfiles can hold, by name; more are in the unit tests."""
+"""Documents that cover the sections of keyfiles, by name; the unit tests have more."""
 
 from __future__ import annotations
 

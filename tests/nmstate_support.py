@@ -1,16 +1,17 @@
-"""Helpers of the tests of NMState conversion."""
+"""Helpers for tests of the NMState conversion."""
 
 from __future__ import annotations
 
 import pytest
 
-from mic.nmstate import NMStateInvalid, keyfiles
+from mic.common.problems import DocumentInvalid
+from mic.nmstate import keyfiles
 
 Sections = dict[str, dict[str, str]]
 
 
 def made(document: str) -> dict[str, str]:
-    """Keyfile texts by the interface's name (the file's name without its ending)."""
+    """Return the texts of the keyfiles by the name of the file without its extension."""
     return {
         keyfile.name.removesuffix(".nmconnection"): keyfile.content
         for keyfile in keyfiles(document)
@@ -18,7 +19,7 @@ def made(document: str) -> dict[str, str]:
 
 
 def sections(document: str, name: str = "eth0") -> Sections:
-    """The settings of one keyfile, by section."""
+    """Return the settings of one keyfile by section."""
     found: Sections = {}
     settings: dict[str, str] = {}
     for line in made(document)[name].splitlines():
@@ -31,14 +32,14 @@ def sections(document: str, name: str = "eth0") -> Sections:
 
 
 def refusal(document: str | bytes) -> str:
-    """What a document is refused with."""
-    with pytest.raises(NMStateInvalid) as refused:
+    """Return the error text of a document that is refused."""
+    with pytest.raises(DocumentInvalid) as refused:
         keyfiles(document)
     return str(refused.value)
 
 
 def interface(members: str, name: str = "eth0", kind: str = "ethernet") -> str:
-    """A document with one interface; ``members`` are lines of YAML."""
+    """Return a document with one interface; ``members`` are lines of YAML."""
     lines = "".join(f"  {line}\n" for line in members.splitlines())
     return f"interfaces:\n- name: {name}\n  type: {kind}\n  state: up\n{lines}"
 

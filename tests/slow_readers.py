@@ -116,7 +116,7 @@ class Wire(Protocol):
     ) -> Deferred[Answer]:
         """One request; fires when the answer is whole, fails with `Lost` or what ``take`` raises.
 
-        ``take`` gets pieces of the body, and tells for how many seconds to rest after each.
+        ``take`` gets pieces of the body, and returns for how many seconds to rest after each.
         """
         self._take = take
         self._bodyless = method == "HEAD"
@@ -312,7 +312,7 @@ class Readers:
         try:
             answer = await wire.ask(image, method="HEAD", take=_nothing)
             self._check(image, answer)
-            assert answer.fields["content-length"] == str(image.size), "HEAD tells another size"
+            assert answer.fields["content-length"] == str(image.size), "HEAD reports another size"
             position = 0
             for _ in range(1 + image.size // _RANGE // 2):
                 if self._random.random() < 0.1:
@@ -380,7 +380,7 @@ class Readers:
                 done = wire.ask(image, take=lambda answer, data: next(rests, 0.0))
             done.addTimeout(2 * self._patience, reactor)
             await done
-            # That an image is gone is told even to such a client.
+            # Even such a client learns that an image is gone.
             assert image.stale, "an answer to a client that takes none"
         except TimeoutError:
             raise AssertionError("a client that takes nothing is never sent away") from None
@@ -411,7 +411,7 @@ class Readers:
         *fields: str,
         after: Callable[[int], float] = lambda end: 0,
     ) -> None:
-        """Read a body to its end; ``after`` is told where in the image each piece ended."""
+        """Read a body to its end; ``after`` gets the end of each piece in the image."""
 
         def take(answer: Answer, data: bytes) -> float:
             if answer.status not in (200, 206):

@@ -13,7 +13,6 @@ import os
 import random
 import re
 import signal
-import socket
 import statistics
 import sys
 import time
@@ -32,6 +31,7 @@ from functional.media import EMBED, Media, make_media
 from kube_samples import bmo_verdict, image_body, secret_body
 from kubeproxy import Fault, FaultProxy
 from kubeserver import KubeServer
+from ports import free_port
 from slow_readers import Expected, Outcomes, Readers
 from toys import put
 from twisted.internet import reactor as _reactor
@@ -39,9 +39,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from mic.image.cpio import config_of
 from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS, Json
 from mic.kube.objects import SECRET_LABEL, SECRET_LABEL_VALUE
+from mic.media.cpio import config_of
 
 reactor = cast(Any, _reactor)
 
@@ -58,11 +58,13 @@ _PULL_SECRET = 24 * 1024
 
 
 _KEPT = {
-    "mic.kube.events._Told": 4096,
-    "mic.kube.events._Repeated": 8 * 4096,
-    "mic.web.downloads.Record": 256,
-    "mic.web.downloads.Download": 4 * 256,
-    "mic.web.downloads.Coverage": 4 * 256,
+    "mic.kube.events._History": 4096,
+    "mic.kube.events._Suppressed": 8 * 4096,
+    "mic.downloads.tracker.Record": 256,
+    "mic.downloads.tracker.Download": 4 * 256,
+    "mic.downloads.coverage.Coverage": 4 * 256,
+    # The key of a record, and that of each of its readers.
+    "mic.images.store.ImageId": 5 * 256,
 }
 """What mic remembers of objects that are gone, and how many of these at most."""
 
@@ -174,6 +176,8 @@ class Host:
         self.format = "iso"
         self.deleting = False
         self.image: Expected | None = None
+        self.previous = ""
+        """The target of the image before this one, which may be served for 10 minutes."""
 
     @property
     def interface(self) -> str:
@@ -184,6 +188,7 @@ class Host:
         """Another host in its place."""
         self.name = f"host-{self.number}-{self.revision}"
         self.secret = f"net-{self.number}-{self.revision}"
+        self.previous = ""
 
     def document(self) -> bytes:
         return f"interfaces:\n- name: {self.interface}\n  type: ethernet\n  state: up\n".encode()
@@ -237,7 +242,7 @@ class Soak:
         self._write_pull_secret()
         self._census = self._folder / "census.json"
         self._daemon = self._start()
-        await self._until(lambda: " are reconciled" in self._daemon.whole_log, "an empty cluster")
+        await self._until(lambda: " reconciled: " in self._daemon.whole_log, "an empty cluster")
         # Plain HTTP beside HTTPS, so that readers go both ways.
         self._tls_port = self._daemon.tcp[1]
         found = self._daemon.wait_for(r"plain HTTP too, on \S+:\d+,")
@@ -253,7 +258,7 @@ class Soak:
         kubeconfig = self._kube.kubeconfig(
             self._folder / "config", url=self._proxy.url, namespace=NAMESPACE
         )
-        self._health = _free_port()
+        self._health = free_port()
         self._tls_key = ec_key()
         certificate, tls_key = issue(key=self._tls_key).write(self._folder / "tls")
         return Daemon(
@@ -490,6 +495,7 @@ class Soak:
             body = objects.get(host.name)
             if body is None:
                 host.deleting = False
+                host.previous = ""
                 self._create(host)
             elif not host.deleting:
                 self._learn(host, body)
@@ -519,6 +525,7 @@ class Soak:
         image.stale = not right
         if host.image is not None:
             host.image.stale = True
+            host.previous = host.image.target
         host.image = image
         self._names[target] = host.name
         self.report.done["images learned"] += 1
@@ -586,8 +593,9 @@ class Soak:
         self._say(f"{when}: all {len(self._hosts)} as described after {took:.0f} s")
 
     async def _check_the_past(self) -> None:
-        """Nothing is served that no status names any more."""
+        """Nothing is served but what statuses name, and what each named last before that."""
         current = {host.image.target for host in self._hosts if host.image is not None}
+        current |= {host.previous for host in self._hosts}
 
         def left() -> int:
             past = [name for name in self._names if name not in current]
@@ -701,6 +709,8 @@ def judge(report: Report, plan: Plan, bounds: Bounds) -> list[tuple[str, float, 
     kept = sum(report.grown[kind] for kind in _KEPT)
     for kind, count in report.grown.most_common():
         own = bounds.own_objects if kind.startswith("mic.") else bounds.objects + 4 * kept
+        if kind.startswith(("mic.images.", "mic.hosts.")):
+            own += plan.hosts  # each may have the image before its present one
         if count > _KEPT.get(kind, own):
             report.problems.append(f"at rest there are {count} more objects of {kind}")
     return rows
@@ -710,9 +720,3 @@ def _texts(config: bytes) -> str:
     """Paths and contents of the files in an Ignition config."""
     files = json.loads(config)["storage"]["files"]
     return "\n".join(f"{file['path']}\n{unquote(file['contents']['source'])}" for file in files)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

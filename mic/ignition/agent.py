@@ -1,4 +1,4 @@
-"""What is the same for all hosts: how the Ironic Python Agent is started and configured."""
+"""Settings that all hosts share: how the Ironic Python Agent is started and configured."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit, urlunsplit
 
+from mic.ignition.extra import ExtraConfig
+
 IRONIC_PORT = 6385
-"""Port of Ironic's API where a URL names none."""
+"""Default port of Ironic's API."""
 
 INSPECTOR_PORT = 5050
-"""Port of the inspector where a URL names none."""
+"""Default port of the inspector."""
 
 _CONTINUE = "/v1/continue"
 
 
 class VlanInterfaces(StrEnum):
-    """When the agent brings up VLAN interfaces of its own."""
+    """When the agent creates VLAN interfaces itself."""
 
     ALWAYS = "always"
     NEVER = "never"
@@ -25,10 +27,10 @@ class VlanInterfaces(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """The settings of the agent, with the content of the files that go along.
+    """Settings of the agent, with the content of the files that belong to them.
 
-    URLs are checked by whoever makes this; ``pull_secret`` is the decoded auth.json.
-    Everything that may hold a password or a token stays out of the repr.
+    The caller checks URLs; ``pull_secret`` is the decoded auth.json. The repr shows no field that
+    may contain a password or a token.
     """
 
     image: str
@@ -45,19 +47,21 @@ class Agent:
     ntp_servers: tuple[str, ...] = ()
     ca_bundle: bytes = field(default=b"", repr=False)
     ironic_ca_bundle: bytes = field(default=b"", repr=False)
+    extra: tuple[ExtraConfig, ...] = ()
+    """Ignition configs of the operator for all hosts, in the order in which they are merged."""
 
     @property
     def api_url(self) -> str:
-        """Ironic's URLs, with their port, joined by commas."""
+        """Ironic's URLs with their ports, joined by commas."""
         return ",".join(with_port(url, IRONIC_PORT) for url in self.ironic_urls)
 
     @property
     def inspection_callback_url(self) -> str:
-        """Where inspection data goes: the inspector's URLs with port and path, or nothing."""
+        """The inspector's URLs with ports and path, joined by commas; empty without inspector."""
         return ",".join(_continue(with_port(url, INSPECTOR_PORT)) for url in self.inspector_urls)
 
     def enable_vlan_interfaces(self, *, network_data: bool) -> str:
-        """The agent's option of that name for a host with or without NMState data."""
+        """Return the agent's option of that name for a host with or without network data."""
         if self.vlan_interfaces is VlanInterfaces.ALWAYS:
             return "all"
         if self.vlan_interfaces is VlanInterfaces.NEVER or network_data:
@@ -66,11 +70,11 @@ class Agent:
 
 
 def with_port(url: str, port: int) -> str:
-    """``url`` with ``port`` where it has none; IPv6 literals keep their brackets."""
+    """Return ``url`` with ``port`` if it has none; IPv6 literals keep their brackets."""
     parts = urlsplit(url)
     if parts.port is not None:
         return url
-    # "host:" with an empty port is legal (RFC 3986 section 3.2.3) and has none.
+    # "host:" is legal (RFC 3986 section 3.2.3) and means no port.
     return urlunsplit(parts._replace(netloc=f"{parts.netloc.removesuffix(':')}:{port}"))
 
 

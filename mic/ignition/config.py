@@ -1,47 +1,58 @@
 """The Ignition config of a host (spec 3.2.0), as canonical JSON.
 
 Specification: https://coreos.github.io/ignition/configuration-v3_2/. Equal inputs give equal
-bytes: members are sorted, lists have a fixed order, nothing is drawn or dated.
+bytes: members are sorted, lists have a fixed order, and there are no random values or dates.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mic.errors import BuildInvalid
+from mic.common.errors import BuildInvalid
+from mic.common.keyfile import Keyfile, check_names
+from mic.common.urls import without_credentials
 from mic.ignition.agent import Agent
 from mic.ignition.escape import data_url, oslo_config, shell, terminal
+from mic.ignition.extra import ExtraConfig
 from mic.ignition.unit import AGENT_CONF, AUTH_FILE, IRONIC_CA, NAME, agent_unit
-from mic.nmstate import Keyfile
 
 VERSION = "3.2.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """What differs from host to host.
+    """The part of a config that differs from host to host.
 
-    ``name`` may be empty where it is not known. ``network_data`` tells whether the host came
-    with NMState data, which may have led to no keyfile at all.
+    ``name`` is empty when it is unknown. ``network_data``: whether the host has network data, even
+    if no keyfile results from it. ``extra`` are configs of the operator for this host, merged after
+    those for all hosts; the last one wins.
     """
 
     name: str = ""
     keyfiles: tuple[Keyfile, ...] = field(default=(), repr=False)
     network_data: bool = False
+    extra: tuple[ExtraConfig, ...] = ()
+
+
+def lacks(agent: Agent) -> Iterator[str]:
+    """Yield which settings are missing without which no image can be built, and why."""
+    if not agent.ironic_urls:
+        yield "IRONIC_BASE_URL is empty: the agent would not know where Ironic is"
+    if not agent.image:
+        yield "IRONIC_AGENT_IMAGE is empty: there is no agent to run"
 
 
 def config(agent: Agent, host: Host) -> bytes:
-    """The Ignition config of ``host``: UTF-8 JSON with sorted members.
+    """Return the Ignition config of ``host``: UTF-8 JSON with sorted members.
 
-    Raises `BuildInvalid` without Ironic's URL or the agent's image: an agent that cannot call
-    home helps nobody.
+    Raises `BuildInvalid` without Ironic's URL or the agent's image: the agent could not start, or
+    not reach Ironic.
     """
-    if not agent.ironic_urls:
-        raise BuildInvalid("IRONIC_BASE_URL is empty: the agent would not know where Ironic is")
-    if not agent.image:
-        raise BuildInvalid("IRONIC_AGENT_IMAGE is empty: there is no agent to run")
+    for lack in lacks(agent):
+        raise BuildInvalid(lack)
     unit = agent_unit(agent, host_name=host.name, copy_network=bool(host.keyfiles))
     value: dict[str, Any] = {
         "ignition": {"version": VERSION},
@@ -49,22 +60,18 @@ def config(agent: Agent, host: Host) -> bytes:
         "systemd": {"units": [{"name": NAME, "enabled": True, "contents": unit}]},
     }
     if agent.ssh_keys:
-        # Each once: Ignition refuses a config with "duplicate entry defined", and no host boots.
+        # Without duplicates: Ignition refuses them ("duplicate entry defined"), and no host boots.
         keys = list(dict.fromkeys(agent.ssh_keys))
         value["passwd"] = {"users": [{"name": "core", "sshAuthorizedKeys": keys}]}
+    extra = (*agent.extra, *host.extra)
+    if extra:
+        value["ignition"]["config"] = {"merge": [each.reference() for each in extra]}
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _files(agent: Agent, host: Host) -> list[dict[str, Any]]:
     files = [_file(AGENT_CONF, 0o644, _agent_conf(agent, host), overwrite=False)]
-    names = [keyfile.name for keyfile in host.keyfiles]
-    for name in names:
-        if name in ("", ".", "..") or "/" in name or "\0" in name:
-            # NMState's profile-name is free text; here it would lead elsewhere.
-            raise BuildInvalid(f"a profile cannot be named {name!r}: it is no file name")
-        if names.count(name) > 1:
-            # Ignition refuses the whole config, on the host.
-            raise BuildInvalid(f"two profiles are named {name!r}")
+    check_names(host.keyfiles)
     for keyfile in host.keyfiles:
         path = f"/etc/NetworkManager/system-connections/{keyfile.name}"
         files.append(_file(path, 0o600, keyfile.content.encode(), overwrite=True))
@@ -85,7 +92,7 @@ def _files(agent: Agent, host: Host) -> list[dict[str, Any]]:
     )
     if agent.ntp_servers:
         lines = "".join(f"server {server} iburst\n" for server in agent.ntp_servers)
-        # The line before ours may lack its newline.
+        # The last line of the file may lack its newline.
         append = [{"source": data_url(b"\n" + lines.encode())}]
         files.append({"path": "/etc/chrony.conf", "mode": 0o644, "append": append})
     if host.name:
@@ -120,8 +127,8 @@ def _agent_conf(agent: Agent, host: Host) -> bytes:
 
 
 def _set_host_name(name: str) -> bytes:
-    # POSIX shell and an absolute interpreter: NetworkManager runs it with an almost empty
-    # environment, and without an interpreter line at the mercy of the caller's shell.
+    # POSIX shell with an absolute path: NetworkManager runs it with an almost empty environment;
+    # without an interpreter line, the caller's shell would decide.
     return f"""\
 #!/bin/sh
 case "$DHCP6_FQDN_FQDN" in
@@ -147,12 +154,12 @@ def _motd(agent: Agent, host: Host) -> bytes:
     if host.keyfiles:
         network = "yes, by NetworkManager profiles in the image"
     elif host.network_data:
-        network = "no, the given NMState data configures nothing"
+        network = "no, the given network data configures nothing"
     else:
         network = "no, none was given"
-    facts = [("Ironic", _without_password(agent.api_url))]
+    facts = [("Ironic", _shown(agent.api_url))]
     if agent.inspector_urls:
-        facts.append(("Inspector", _without_password(agent.inspection_callback_url)))
+        facts.append(("Inspector", _shown(agent.inspection_callback_url)))
     facts.append(("Agent image", agent.image))
     if host.name:
         facts.append(("Host name", host.name))
@@ -171,11 +178,6 @@ Useful commands:
 """.encode()
 
 
-def _without_password(urls: str) -> str:
-    """URLs without their user information: everyone who logs in reads this."""
-    shown = []
-    for url in urls.split(","):
-        scheme, separator, rest = url.partition("://")
-        authority, slash, path = rest.partition("/")
-        shown.append(scheme + separator + authority.rpartition("@")[2] + slash + path)
-    return ", ".join(shown)
+def _shown(urls: str) -> str:
+    """Return URLs without credentials: everyone who logs in can read this."""
+    return without_credentials(urls).replace(",", ", ")

@@ -1,4 +1,4 @@
-"""The unit that runs the agent's container on the host."""
+"""The systemd unit that runs the agent's container on the host."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _CONTAINER_ID = "--cidfile=%t/%n.ctr-id"
 
 
 def agent_unit(agent: Agent, *, host_name: str, copy_network: bool) -> str:
-    """The text of ``ironic-agent.service``.
+    """Return the text of ``ironic-agent.service``.
 
-    ``copy_network``: whether keyfiles are embedded, which the installed system then inherits.
+    ``copy_network``: whether the image has keyfiles; the installed system then inherits them.
     """
     environment = {
         "IPA_COREOS_IP_OPTIONS": agent.ip_options,
@@ -34,13 +34,11 @@ def agent_unit(agent: Agent, *, host_name: str, copy_network: bool) -> str:
     mounts = [f"type=bind,src={source},dst={target}" for source, target in _MOUNTS]
     if agent.ironic_ca_bundle:
         mounts.append(f"type=bind,src={IRONIC_CA},dst={IRONIC_CA},readonly")
-        # Python's requests and its ssl module look at one of them each.
+        # Python's requests reads the first, its ssl module the second.
         environment |= {"REQUESTS_CA_BUNDLE": IRONIC_CA, "SSL_CERT_FILE": IRONIC_CA}
-    # Registries are often mirrors with certificates of their own, and the pull must work
-    # before the host trusts anything: the Go implementation does not verify either.
-    options = ["--tls-verify=false"]
-    if agent.pull_secret:
-        options.append(f"--authfile={AUTH_FILE}")
+    # No --tls-verify=false: the agent is a privileged container, and the registry receives the
+    # pull secret. registries.conf can make exceptions ("insecure = true") per registry.
+    options = [f"--authfile={AUTH_FILE}"] if agent.pull_secret else []
     run = [
         "/bin/podman run --detach --cgroups=no-conmon --sdnotify=conmon --rm",
         _CONTAINER_ID,
@@ -58,7 +56,7 @@ def agent_unit(agent: Agent, *, host_name: str, copy_network: bool) -> str:
             "Description=Ironic Agent",
             "After=network-online.target",
             "Wants=network-online.target",
-            # In [Service] systemd ignores it, and the agent stays down after five failures.
+            # systemd ignores it in [Service]; then the agent would stay down after five failures.
             "StartLimitIntervalSec=0",
             "",
             "[Service]",
@@ -66,7 +64,7 @@ def agent_unit(agent: Agent, *, host_name: str, copy_network: bool) -> str:
             systemd_environment("HTTPS_PROXY", agent.https_proxy),
             systemd_environment("NO_PROXY", agent.no_proxy),
             "Type=notify",
-            # Pulling the image over a slow line takes as long as it takes.
+            # No limit: pulling the image over a slow line may take long.
             "TimeoutStartSec=0",
             "Restart=on-failure",
             "RestartSec=5",

@@ -1,8 +1,8 @@
-"""What mic needs of the Kubernetes API, and the ways in which it can refuse.
+"""The part of the Kubernetes API that mic needs, and the ways in which it can refuse.
 
-Knows the verbs (list, watch, get, create, replace) and how a failure is told. Leaves to the
-implementations how bytes travel: `mic.kube.threads` asks a real API server, the tests have one in
-memory; both pass one contract suite. Objects cross this edge as plain JSON dictionaries.
+Knows the verbs (list, watch, get, create, replace) and the kinds of failures. Leaves transport to
+the implementations: `mic.kube.client` connects to a real API server, the tests have one in memory;
+both pass one contract suite. Objects cross this edge as plain JSON dictionaries.
 
 No error here carries a payload: messages name the verb, the kind, the object and the server's
 reason, never what was sent or received (Secrets travel here).
@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from mic.errors import MicError
+from mic.common.errors import MicError
+from mic.common.kube_names import namespace_problem, quoted, subdomain_problem
 
 Json = dict[str, Any]
 """One JSON object, as the API server has it."""
@@ -42,8 +43,16 @@ EVENTS = Resource(group="", version="v1", plural="events")
 LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases")
 
 
+def page_size(resource: Resource) -> int:
+    """Return how many objects to list at a time.
+
+    A Secret may have 1 MiB, and for a moment a page is in memory several times over.
+    """
+    return 16 if resource == SECRETS else 100
+
+
 class ApiError(MicError):
-    """The Kubernetes API did not do what it was asked for."""
+    """A request to the Kubernetes API failed."""
 
 
 class NotFound(ApiError):
@@ -59,9 +68,11 @@ class Gone(ApiError):
 
 
 class Forbidden(ApiError):
-    """Our credentials do not allow this (403), or are not accepted at all (401).
+    """The API server refuses the request (403).
 
-    ``right`` is the missing right as `right` words it.
+    A right may be missing, for all objects, for a namespace or for one object; or an admission
+    plugin refuses this object alone. ``right`` is the right that the request needs, as `right`
+    words it.
     """
 
     def __init__(self, message: str, *, right: str) -> None:
@@ -69,14 +80,19 @@ class Forbidden(ApiError):
         self.right = right
 
 
+class Unauthorized(Forbidden):
+    """The API server does not accept our credentials (401): it refuses every request alike."""
+
+
 class Invalid(ApiError):
-    """The API server rejects the content (400, 422): asking again with the same is useless."""
+    """The API server rejects the content (400, 422, 413 ...), or the request has an invalid name:
+    the same request will fail again."""
 
 
 class Unavailable(ApiError):
-    """No answer, or one that says nothing about the request (5xx): ask again later.
+    """No answer, or one that concerns every request (429, 503): retry later.
 
-    ``retry_after`` is the server's own wish in seconds (Retry-After), None when it has none.
+    ``retry_after`` is the delay that the server asks for (Retry-After), in seconds; None without.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
@@ -85,23 +101,63 @@ class Unavailable(ApiError):
 
 
 class TooManyRequests(Unavailable):
-    """The API server wants to be asked less (429)."""
+    """The API server limits our rate (429)."""
+
+
+class ServerError(Unavailable):
+    """The API server failed at this request (500, 504 ...), and perhaps at this object alone.
+
+    This includes an admission webhook that does not respond, and an object that is too large for
+    etcd.
+    """
 
 
 def right(verb: str, resource: Resource, subresource: str = "") -> str:
-    """What a request needs, in the words of a Role: ``update preprovisioningimages/status``."""
+    """Return the right that a request needs, as a Role: ``update preprovisioningimages/status``."""
     plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
     return (
         f"{verb} {plural} (API group {resource.group!r})" if resource.group else f"{verb} {plural}"
     )
 
 
+def list_path(resource: Resource, namespace: str) -> str:
+    """Return the path of a kind in a namespace, or in all when ``namespace`` is empty.
+
+    This and `object_path` are the only places that build paths of the API. Names come from objects
+    that tenants write, and the path decides which object a request is about: ``a/b`` would name a
+    subresource, ``.`` the whole list. So each name is checked here.
+
+    :raises Invalid: no namespace can have that name.
+    """
+    root = f"/apis/{resource.group}" if resource.group else "/api"
+    if not namespace:
+        return f"{root}/{resource.version}/{resource.plural}"
+    _check_name(resource, "namespace", namespace, namespace_problem(namespace))
+    return f"{root}/{resource.version}/namespaces/{namespace}/{resource.plural}"
+
+
+def object_path(resource: Resource, namespace: str, name: str, subresource: str = "") -> str:
+    """Return the path of an object in a namespace.
+
+    :raises Invalid: no namespace, or no object, can have that name.
+    """
+    _check_name(resource, "namespace", namespace, namespace_problem(namespace))
+    _check_name(resource, "name", name, subdomain_problem(name))
+    path = f"{list_path(resource, namespace)}/{name}"
+    return f"{path}/{subresource}" if subresource else path
+
+
+def _check_name(resource: Resource, what: str, name: str, problem: str) -> None:
+    if problem:
+        raise Invalid(f"{resource.plural}: no {what} can be {quoted(name)}: {problem}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """One page of a list.
 
-    ``resource_version`` is the moment the list tells of, the same on all of its pages; a watch
-    starts from there. ``continue_token`` is empty on the last page.
+    ``resource_version`` is the version of the list, the same on all of its pages; a watch starts
+    from there. ``continue_token`` is empty on the last page.
     """
 
     items: list[Json] = field(repr=False)
@@ -124,7 +180,9 @@ class WatchEvent:
 class KubernetesApi(Protocol):
     """The verbs. Every one may raise any `ApiError`; all are safe to cancel.
 
-    A cancelled write may still reach the server: whoever cancels must read before it decides again.
+    An invalid name (`list_path`, `object_path`) raises `Invalid`, and nothing is sent.
+
+    A cancelled write may still reach the server: read again before the next decision.
     """
 
     async def list(
@@ -135,7 +193,7 @@ class KubernetesApi(Protocol):
         label_selector: str = "",
         continue_token: str = "",
     ) -> Page:
-        """One page of the objects in ``namespace`` (empty: in all) that match the selector.
+        """Return one page of the objects in ``namespace`` (empty: in all) that match the selector.
 
         :raises Gone: the continue token has expired.
         """
@@ -151,36 +209,36 @@ class KubernetesApi(Protocol):
     ) -> None:
         """Call ``on_event`` for each change after ``resource_version``.
 
-        Returns when the server or the network ends the stream in the ordinary way: the caller goes
-        on from the last resource version it has seen.
+        Returns when the server or the network ends the stream in the ordinary way: the caller
+        continues from the last resource version it has seen.
 
         :raises Gone: that resource version is too old.
         """
 
     async def get(self, resource: Resource, *, namespace: str, name: str) -> Json:
-        """The object as it is now.
+        """Return the object as it is now.
 
         :raises NotFound: there is none of that name.
         """
 
     async def create(self, resource: Resource, body: Json) -> Json:
-        """Make an object of ``metadata.name``, or of a name that the server makes up from
-        ``metadata.generateName``. Returns it as the server has it.
+        """Create an object named ``metadata.name``, or by the server from
+        ``metadata.generateName``. Return it as stored.
 
-        :raises Conflict: there is one of that name.
+        :raises Conflict: an object of that name exists.
         """
 
     async def replace(self, resource: Resource, body: Json) -> Json:
-        """Put ``body`` (all of it but the status) in the place of what the server has.
+        """Replace the object, except its status, by ``body``.
 
-        ``metadata.resourceVersion`` must be set: this is the optimistic lock. Returns the object as
-        the server now has it.
+        ``metadata.resourceVersion`` must be set: this is the optimistic lock. Return the object as
+        stored.
 
         :raises Conflict: the object has changed since, or is not the one of ``metadata.uid`` (when
-            that is set, also because there is none any more).
+            that is set, also because it no longer exists).
         :raises NotFound: there is none of that name.
         :raises Invalid: ``metadata.resourceVersion`` is not set: nothing is ever forced.
         """
 
     async def replace_status(self, resource: Resource, body: Json) -> Json:
-        """Put ``body["status"]`` in the place of the object's status; otherwise as `replace`."""
+        """Replace the object's status by ``body["status"]``; otherwise as `replace`."""

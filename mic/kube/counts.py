@@ -1,4 +1,4 @@
-"""What the Kubernetes side did, in numbers: by kind and outcome, never by name."""
+"""Counters of the Kubernetes room: by kind and outcome, never by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from twisted.internet.defer import CancelledError
 
-from mic.counts import Durations
+from mic.common.durations import Durations
 from mic.kube.api import (
     PREPROVISIONING_IMAGES,
     SECRETS,
@@ -38,24 +38,24 @@ _OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
 )
 OK = "ok"
 DEFECT = "defect"
-"""Outcome of what failed for no reason that the API server gave: a fault of ours."""
+"""Outcome of a failure that the API server did not cause: a defect of mic."""
 
 OUTCOMES = (OK, *(name for _, name in _OUTCOMES), DEFECT)
 
 
 def outcome(error: Exception) -> str:
-    """What an error of the API is called where it is counted."""
+    """Return the name under which an error is counted."""
     return next((name for kind, name in _OUTCOMES if isinstance(error, kind)), DEFECT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """What lies before the controller now."""
+    """The work that waits for the controller."""
 
     queued: int
     """Objects that wait for a worker."""
     delayed: int
-    """Objects that come again later: after a failure, or because their status says so."""
+    """Objects that are scheduled for later: after a failure, or because of their status."""
     objects: Mapping[str, int]
     """Objects known, by the plural of their kind."""
     leads: bool
@@ -85,11 +85,11 @@ class KubeCounts:
                 for reason in ("ended", *OUTCOMES[1:])
             }
         )
-        """By resource and reason: ``ended`` is how watches end in good order."""
+        """By resource and reason; ``ended`` is the ordinary end of a watch."""
 
     @contextmanager
     def one_request(self, verb: str, resource: str) -> Iterator[None]:
-        """Count what is done inside as a request, unless it is cancelled."""
+        """Count the block as a request, unless it is cancelled."""
 
         def over(result: str, seconds: float) -> None:
             self.requests[verb, resource, result] += 1
@@ -101,8 +101,8 @@ class KubeCounts:
 
     @contextmanager
     def one_pass(self, *uncounted: type[Exception]) -> Iterator[None]:
-        """Count what is done inside as a pass over an object, unless it is cancelled or ends in
-        one of ``uncounted``."""
+        """Count the block as a pass over an object, unless it is cancelled or raises one of
+        ``uncounted``."""
 
         def over(result: str, seconds: float) -> None:
             self.passes[result] += 1

@@ -1,26 +1,43 @@
-"""What to do about one PreprovisioningImage: from what was observed to the next action.
+"""Decides what to do about one PreprovisioningImage: from an observation to the next action.
 
-Pure: no clock, no API, no images. `decide` is asked again and again with ever more observed (the
-Secret read, the image built) until it names an action that ends the pass. The rules are Metal3's,
-as baremetal-operator's own image controller has them and as its host controller checks them.
+Pure: no clock, no API, no images. `decide` is called repeatedly, each time with more observed (the
+Secret read, the image built), until it returns a last action. The rules are Metal3's, as
+implemented by baremetal-operator's own image controller and checked by its host controller.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from mic.errors import BuildInvalid, NotReady
-from mic.kube.images import GeneratedImage, ImageRequest
+from mic.common.errors import BuildInvalid, NotReady
+from mic.common.host_data import HostData
+from mic.common.kube_names import subdomain_problem
+from mic.kube import texts
+from mic.kube.actions import (
+    Action,
+    AddFinalizer,
+    Build,
+    Forget,
+    Observation,
+    ReadSecret,
+    Release,
+    Serve,
+    Wait,
+    WriteStatus,
+)
+from mic.kube.builds import BuildRequest, Built
 from mic.kube.objects import (
     FINALIZER,
-    NMSTATE_KEY,
+    SECRET_LABEL,
+    SECRET_LABEL_VALUE,
     Condition,
     NetworkData,
     NetworkSecret,
     PreprovisioningImage,
     Status,
 )
+from mic.kube.warnings import one_text
 
 READY = "Ready"
 ERROR = "Error"
@@ -29,135 +46,47 @@ IMAGE_SUCCESS = "ImageSuccess"
 CONFIGURATION_ERROR = "ConfigurationError"
 MISSING_NETWORK_DATA = "MissingNetworkData"
 IMAGE_BUILD_INVALID = "ImageBuildInvalid"
+IMAGE_BUILD_FAILED = "ImageBuildFailed"
+"""The reason of the Event about an image that cannot be built."""
 
 CONFIG_CHANGED = "Config changed"
 GENERATED = "Generated image"
-
-FORMATS = ("iso", "initrd")
-"""The image formats that the API knows."""
 
 SHORTEST_RETRY = timedelta(seconds=10)
 LONGEST_RETRY = timedelta(minutes=10)
 
 LONGEST_MESSAGE = 32768
-"""Characters of a condition's message (``metav1.Condition``): a longer one is refused."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """What is known so far in this pass."""
-
-    image: PreprovisioningImage | None
-    """The object, or None when it is gone."""
-    now: datetime
-    host_architecture: str
-    supports_architecture: bool
-    """Of the object's architecture and stream."""
-    supported_formats: frozenset[str]
-    """Of the object's architecture and stream."""
-    served: bool
-    """Whether ``status.imageUrl`` is an image that we serve at this moment."""
-    secret_read: bool = False
-    secret: NetworkSecret | None = None
-    """The acquired Secret; None after reading means that there is none."""
-    outcome: GeneratedImage | BuildInvalid | NotReady | None = None
-    """What came of building, once that was tried."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forget:
-    """The object is no concern of ours any more: serve none of its images. Ends the pass."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
-    """Nothing to do before the object changes; what is served stays so. Ends the pass."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddFinalizer:
-    """Write the finalizer. Ends the pass: the update brings the object back."""
-
-    finalizers: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
-    """Serve none of its images, then take our finalizer off. Ends the pass."""
-
-    finalizers: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadSecret:
-    """Acquire this Secret of the object's namespace, then decide again.
-
-    With ``write`` false it is only read: an object on its way out gets no new ties.
-    """
-
-    name: str
-    write: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
-    """Have this image made, then decide again."""
-
-    request: ImageRequest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteStatus:
-    """Write the status where it differs from what is there, then serve only what it names.
-
-    Ends the pass; ``again`` is when to have another one without any change, None for never.
-    """
-
-    status: Status = field(repr=False)
-    again: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Serve:
-    """Serve what was built and what the status names, and no other image of the object.
-
-    Ends the pass of a replica that does not write; ``again`` as in `WriteStatus`.
-    """
-
-    again: timedelta | None = None
-
-
-Action = Forget | Wait | AddFinalizer | Release | ReadSecret | Build | WriteStatus
+"""Maximum characters of a condition's message (``metav1.Condition``)."""
 
 
 def decide(seen: Observation) -> Action:
-    """The next action of a pass over one object."""
+    """Return the next action for one object."""
     image = seen.image
     if image is None:
         return Forget()
     ours = FINALIZER in image.finalizers
     others = tuple(each for each in image.finalizers if each != FINALIZER)
-    if image.handed_over or (image.deleting and not others):
+    if image.belongs_to_assisted_installer or (image.deleting and not others):
         return Release(finalizers=others) if ours else Forget()
     if image.deleting:
         # The host's owner still needs the image, to clean the host with it.
         return _keep_serving(seen, image) if ours else Wait()
     if not ours:
         return AddFinalizer(finalizers=(*image.finalizers, FINALIZER))
-    if image.network_data_name and not seen.secret_read:
-        # Before the other checks: an error is shown to people only beside the current network data.
+    if _names_a_secret(image) and not seen.secret_read:
+        # Before the other checks: Metal3 shows an error only together with current network data.
         return ReadSecret(name=image.network_data_name)
     return _decide_live(seen, image)
 
 
 def follow(seen: Observation) -> Forget | Build | Serve:
-    """The next action of a replica that does not lead, which has read the Secret if it can.
+    """Return the next action of a replica that does not lead, after it has read the Secret.
 
-    It serves what the leader's statuses name, and has built what they are about to name before they
-    do: the leader builds the same from the same, and writes only then.
+    It serves what the leader's statuses name, and builds ahead what they will name: the leader
+    builds the same image from the same input before it writes.
     """
     image = seen.image
-    if image is None or image.handed_over:
+    if image is None or image.belongs_to_assisted_installer:
         return Forget()
     secret_missing = bool(image.network_data_name) and seen.secret is None
     if (
@@ -165,54 +94,99 @@ def follow(seen: Observation) -> Forget | Build | Serve:
         or secret_missing
         or not seen.supports_architecture
         or not _first_supported(seen, image)
-        or (seen.secret is not None and seen.secret.nmstate is None)
+        or (seen.secret is not None and not seen.secret.has_data)
     ):
         return Serve()
     wanted = _wanted(seen, image)
-    if image.deleting and not (image.status.is_true(READY) and _configured(image.status, wanted)):
-        return Serve()  # nothing will be named any more
+    if image.deleting and not image.status.is_true(READY):
+        return Serve()  # no status will name an image
     if seen.outcome is None:
         return Build(request=_request(seen, image, wanted))
     return Serve(again=SHORTEST_RETRY if isinstance(seen.outcome, NotReady) else None)
 
 
 def _keep_serving(seen: Observation, image: PreprovisioningImage) -> Action:
-    """Nothing, save after a restart: then the URL in the status leads nowhere until built again."""
+    """Wait, or after a restart rebuild the image that the status names."""
     if seen.served or not image.status.is_true(READY):
         return Wait()
-    if image.network_data_name and not seen.secret_read:
+    if _names_a_secret(image) and not seen.secret_read:
         return ReadSecret(name=image.network_data_name, write=False)
+    if image.network_data_name and seen.secret is None:
+        return Wait()  # the Secret is gone, or its name is invalid
+    if not _first_supported(seen, image):
+        return Wait()  # the base images are gone
     wanted = _wanted(seen, image)
-    if not _configured(image.status, wanted):
-        return Wait()  # the Secret has gone or changed meanwhile, or so have the base images
     if isinstance(seen.outcome, NotReady):
         return WriteStatus(status=image.status, again=SHORTEST_RETRY)
-    if isinstance(seen.outcome, BuildInvalid):
+    if isinstance(seen.outcome, BuildInvalid) or not _has_data(seen):
         return Wait()
-    return _built(seen, image, wanted)
+    if seen.outcome is None or _configured(image.status, wanted) or _is_same(seen, image):
+        return _built(seen, image, wanted)
+    return Wait()  # the Secret has changed: this is not the image that the host has
 
 
 def _decide_live(seen: Observation, image: PreprovisioningImage) -> Action:
-    # A Secret that is not there may come without the label that would have the watch tell of it.
-    secret_missing = bool(image.network_data_name) and seen.secret is None
+    named = bool(image.network_data_name)
+    # No watch reports a Secret that is absent or not labelled: poll it.
+    unwatched = _names_a_secret(image) and not _is_claimed(seen.secret, image)
     if not seen.supports_architecture:
-        text = "Architecture not supported"
-        return _failed(seen, image, CONFIGURATION_ERROR, text, retry=secret_missing)
+        text = texts.architecture_text(seen, image)
+        return _failed(seen, image, CONFIGURATION_ERROR, text, retry=unwatched)
     if not _first_supported(seen, image):
-        text = "No acceptable image format supported"
-        return _failed(seen, image, CONFIGURATION_ERROR, text, retry=secret_missing)
-    if secret_missing:
-        text = "NetworkData secret not found"
+        text = texts.format_text(seen, image)
+        return _failed(seen, image, CONFIGURATION_ERROR, text, retry=unwatched)
+    if named and not _names_a_secret(image):
+        text = texts.name_text(image)
+        return _failed(seen, image, CONFIGURATION_ERROR, text, retry=False)
+    if named and seen.secret is None:
+        text = (
+            f"NetworkData secret not found: {image.key.namespace}/{image.network_data_name}; "
+            f"mic notices a new Secret at once if it has the label "
+            f"{SECRET_LABEL}={SECRET_LABEL_VALUE}, and otherwise when it looks for it next"
+        )
         return _failed(seen, image, MISSING_NETWORK_DATA, text, retry=True)
     wanted = _wanted(seen, image)
     if not _configured(image.status, wanted):
-        return WriteStatus(status=_reconfigured(seen, image, wanted))
+        return _changed(seen, image, wanted)
     return _built(seen, image, wanted)
+
+
+def _changed(seen: Observation, image: PreprovisioningImage, wanted: _Wanted) -> Action:
+    """Keep the image if the new configuration gives the same one, else start to replace it.
+
+    Hosts read images while others write to the Secret: the URL changes only if the bytes do. So the
+    image is built before the status reports a change.
+    """
+    if image.status.is_true(READY) and _has_data(seen):
+        if seen.outcome is None:
+            return Build(request=_request(seen, image, wanted))
+        if _is_same(seen, image):
+            return _built(seen, image, wanted)
+    return WriteStatus(status=_reconfigured(seen, image, wanted))
+
+
+def _is_same(seen: Observation, image: PreprovisioningImage) -> bool:
+    """Return whether the status names the image that was built: other bytes have another URL."""
+    return isinstance(seen.outcome, Built) and seen.outcome.image_url == image.status.image_url
+
+
+def _names_a_secret(image: PreprovisioningImage) -> bool:
+    """Return whether the object names a Secret, by a valid name."""
+    return bool(image.network_data_name) and not subdomain_problem(image.network_data_name)
+
+
+def _has_data(seen: Observation) -> bool:
+    """Return whether an image can be built from the Secret, if one is named."""
+    return seen.secret is None or seen.secret.has_data
+
+
+def _is_claimed(secret: NetworkSecret | None, image: PreprovisioningImage) -> bool:
+    return secret is not None and secret.labelled and secret.is_owned_by(image)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """What the image is to be made from: what ``status`` names beside the URL."""
+    """Source of the image, as ``status`` names it next to the URL."""
 
     format: str
     architecture: str
@@ -220,7 +194,7 @@ class _Wanted:
 
 
 def _first_supported(seen: Observation, image: PreprovisioningImage) -> str:
-    """The first acceptable format that we can provide; empty when there is none."""
+    """Return the first accepted format that mic can provide, empty if there is none."""
     return next((each for each in image.accept_formats if each in seen.supported_formats), "")
 
 
@@ -239,7 +213,7 @@ def _wanted(seen: Observation, image: PreprovisioningImage) -> _Wanted:
 
 
 def _configured(status: Status, wanted: _Wanted) -> bool:
-    """Whether the status names what is wanted (whatever has become of the image)."""
+    """Return whether the status names what is wanted, with or without an image."""
     return (
         status.format == wanted.format
         and status.architecture == wanted.architecture
@@ -248,10 +222,10 @@ def _configured(status: Status, wanted: _Wanted) -> bool:
 
 
 def _reconfigured(seen: Observation, image: PreprovisioningImage, wanted: _Wanted) -> Status:
-    """One step towards another configuration.
+    """Return the status that is one step closer to another configuration.
 
-    First not ready, then the new configuration without a URL, and only then is it built: a consumer
-    never sees ``Ready`` with an outdated URL, and no image is made that no status led to.
+    First not ready, then the new configuration without a URL, and only then the image is built: a
+    consumer never sees ``Ready`` with an outdated URL, and no image is built without a status.
     """
     unready = _condition(image, READY, False, IMAGE_SUCCESS, CONFIG_CHANGED)
     if image.status.is_true(READY):
@@ -270,15 +244,13 @@ def _reconfigured(seen: Observation, image: PreprovisioningImage, wanted: _Wante
 
 
 def _built(seen: Observation, image: PreprovisioningImage, wanted: _Wanted) -> Action:
-    """Have the image built, and say what came of it."""
+    """Build the image, and write the result."""
     outcome = seen.outcome
     if outcome is None:
-        if seen.secret is not None and seen.secret.nmstate is None:
-            return _invalid(
-                seen,
-                image,
-                f"Secret {seen.secret.key} has no key {NMSTATE_KEY!r} (the NMState document)",
-            )
+        if seen.secret is not None and not seen.secret.has_data:
+            # No retry for a claimed Secret: the watch reports a key that is added later.
+            retry = not _is_claimed(seen.secret, image)
+            return _invalid(seen, image, texts.no_data_text(seen.secret), retry=retry)
         return Build(request=_request(seen, image, wanted))
     if isinstance(outcome, BuildInvalid):
         return _invalid(seen, image, str(outcome))
@@ -296,19 +268,22 @@ def _built(seen: Observation, image: PreprovisioningImage, wanted: _Wanted) -> A
         architecture=wanted.architecture,
         network_data=wanted.network_data,
     )
-    ready = _condition(image, READY, True, IMAGE_SUCCESS, GENERATED)
+    text = "; ".join(filter(None, (GENERATED, one_text(outcome.warnings))))
+    ready = _condition(image, READY, True, IMAGE_SUCCESS, text)
     no_error = _condition(image, ERROR, False, IMAGE_SUCCESS, "")
     return WriteStatus(
         status=served.with_condition(ready, now=seen.now).with_condition(no_error, now=seen.now)
     )
 
 
-def _invalid(seen: Observation, image: PreprovisioningImage, text: str) -> WriteStatus:
-    return _failed(seen, image, IMAGE_BUILD_INVALID, f"Cannot generate image: {text}", retry=False)
+def _invalid(
+    seen: Observation, image: PreprovisioningImage, text: str, *, retry: bool = False
+) -> WriteStatus:
+    return _failed(seen, image, IMAGE_BUILD_INVALID, f"Cannot generate image: {text}", retry=retry)
 
 
-def _request(seen: Observation, image: PreprovisioningImage, wanted: _Wanted) -> ImageRequest:
-    return ImageRequest(
+def _request(seen: Observation, image: PreprovisioningImage, wanted: _Wanted) -> BuildRequest:
+    return BuildRequest(
         namespace=image.key.namespace,
         name=image.key.name,
         uid=image.uid,
@@ -317,21 +292,21 @@ def _request(seen: Observation, image: PreprovisioningImage, wanted: _Wanted) ->
         format=wanted.format,
         architecture=wanted.architecture or seen.host_architecture,
         stream=image.stream,
-        nmstate=seen.secret.nmstate if seen.secret is not None else None,
+        data=seen.secret.data if seen.secret is not None else HostData(),
     )
 
 
 def _failed(
     seen: Observation, image: PreprovisioningImage, reason: str, message: str, *, retry: bool
 ) -> WriteStatus:
-    """The status of an error, and the delay of a retry that grows with the age of the error.
+    """Return the status of an error, and the retry delay, which grows with the error's age.
 
-    Metal3's host controller shows an error only when architecture, format and network data are
-    those that it wants: they are set as far as they are known.
+    Metal3's host controller shows an error only if architecture, format and network data are those
+    that it requested: they are set as far as they are known.
     """
     known_format = _first_supported(seen, image)
     if not known_format and not seen.supports_architecture:
-        known_format = next((each for each in image.accept_formats if each in FORMATS), "")
+        known_format = next((each for each in image.accept_formats if each in texts.FORMATS), "")
     emptied = replace(
         image.status,
         image_url="",

@@ -1,7 +1,7 @@
-"""Leader election: of several replicas one at a time writes, as long as it holds a Lease.
+"""Leader election: of several replicas, the one that holds the Lease writes.
 
-The rules are client-go's (``tools/leaderelection``): a Lease names its holder and is renewed; who
-sees it unchanged for as long as it says, by a clock of their own, may take it. Clocks of different
+The rules are client-go's (``tools/leaderelection``): a Lease names its holder and is renewed. A
+replica that sees it unchanged for its duration, by its own clock, may take it. Clocks of different
 machines are never compared. Knows the Lease; what a leader does is `mic.kube.controller`'s.
 """
 
@@ -19,6 +19,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mic.common.health import Health
+from mic.common.once import Once
 from mic.kube.api import (
     LEASES,
     ApiError,
@@ -33,25 +35,25 @@ from mic.kube.api import (
 LEASE_NAME = "machine-image-customizer"
 
 LEASE_SECONDS = 15
-"""How long a Lease must stand unchanged before another replica may take it."""
+"""How long a Lease must stay unchanged before another replica may take it."""
 
 RENEW_SECONDS = 10.0
-"""How long after the last renewal its holder still counts itself as leader. What it has asked for
-by then has five more seconds to reach the API server before anybody else may write."""
+"""How long after the last renewal its holder still considers itself the leader. Requests sent by
+then have five more seconds to reach the API server before another replica may write."""
 
 RETRY_SECONDS = 2.0
-"""Between renewals, and between looks at somebody else's Lease."""
+"""Seconds between renewals, and between checks of another replica's Lease."""
 
 RELEASE_SECONDS = 1.0
-"""How long stopping may take to give the Lease back."""
+"""How long releasing the Lease may take when stopping, in seconds."""
 
 
 class Election(Service):
     """One replica's part in the election.
 
-    ``identity`` tells this process from all others, earlier ones in the same pod included.
-    ``monotonic`` gives seconds that never go back. ``changed`` is called, in the reactor's thread,
-    whenever `leads` became another.
+    ``identity`` is unique to this process, also among earlier ones in the same pod. ``monotonic``
+    is a clock in seconds that never goes back. ``changed`` is called in the reactor's thread
+    whenever `leads` has changed.
     """
 
     def __init__(
@@ -75,9 +77,6 @@ class Election(Service):
         self._now = now
         self._random = random
         self._changed = changed
-        self._reset()
-
-    def _reset(self) -> None:
         self._loop: Deferred[None] | None = None
         self._ours_until = -1.0
         self._led = False
@@ -85,51 +84,49 @@ class Election(Service):
         self._seen_at = 0.0
         self._holder = ""
         self._failure: ApiError | None = None
+        self._complaint = Once()
         self._defect = ""
 
     @property
     def leads(self) -> bool:
         """Whether this replica may write at this moment.
 
-        Asked before each write: it ends by itself when the Lease could not be renewed, even while
-        the process was suspended.
+        Checked before each write: it expires when the Lease could not be renewed, even if the
+        process was suspended.
         """
         return self._monotonic() < self._ours_until
 
-    @property
-    def problem(self) -> str:
-        """Why nobody can be elected, or we cannot, in words; empty when all is well."""
-        return "" if self._failure is None else f"leader election: {self._failure}"
+    def health(self) -> Health:
+        """Return why no replica can be elected, or this one cannot.
 
-    @property
-    def forbidden(self) -> bool:
-        """Whether the right to the Lease is missing: without it nobody will ever lead."""
-        return isinstance(self._failure, Forbidden)
-
-    @property
-    def defect(self) -> str:
-        """What has died that never should, in words."""
-        return self._defect
+        Without the right to the Lease no replica will ever lead; other failures may pass.
+        """
+        failure, defect = self._failure, self._defect
+        problem = "" if failure is None else f"leader election: {failure}"
+        return Health(
+            fatal=(defect,) if defect else (),
+            not_ready=(problem,) if isinstance(failure, Forbidden) else (),
+            warnings=(problem,) if problem else (),
+        )
 
     def startService(self) -> None:
-        """Stand for election. May follow a stop."""
+        """Join the election. Not after a stop."""
         super().startService()
-        self._reset()
         self._loop = Deferred.fromCoroutine(self._run())
         self._loop.addErrback(self._ended)
 
     def stopService(self, *, release: bool = True) -> Deferred[None]:
-        """Stand down; give the Lease back for a successor to take at once.
+        """Leave the election; release the Lease so that a successor can take it at once.
 
-        Without ``release``, for when writes of ours may still be under way, it runs out instead.
+        Without ``release``, for when writes may still be under way, the Lease expires instead.
         """
         super().stopService()
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.cancel()
-        gives = release and self.leads
+        releases = release and self.leads
         self._ours_until = -1.0
-        if not gives or self._seen is None:
+        if not releases or self._seen is None:
             return succeed(None)
         released = Deferred.fromCoroutine(self._release(self._seen))
         released.addTimeout(RELEASE_SECONDS, self._clock)
@@ -137,29 +134,30 @@ class Election(Service):
 
     def _ended(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            self._defect = "leader election has died; the log tells why"
+            self._defect = "leader election stopped unexpectedly; see the log"
             self._ours_until = -1.0
-            self._tell()
+            self._notify()
             self._log.failure("Leader election died", failure)
 
     def _not_released(self, failure: Failure) -> None:
         error = failure.trap(ApiError, TimeoutError, CancelledError)
         why = failure.getErrorMessage() if error is ApiError else "no answer"
-        self._log.info("The Lease is not given back, and runs out: {error}", error=why)
+        self._log.info("Could not release the Lease, it will expire: {error}", error=why)
 
     async def _run(self) -> None:
         while True:
             try:
-                # Not longer than until others may take it: an answer that hangs must not keep us
-                # from asking anew.
+                # Bounded, so that a request that hangs leaves time for another one before the
+                # Lease expires.
                 await self._in_time(self._try())
                 self._failure = None
+                self._complaint.is_over()
             except (ApiError, TimeoutError) as error:
                 self._failed(error)
-            self._tell()
+            self._notify()
             delay = RETRY_SECONDS * self._random.uniform(1.0, 1.2)
             if self._led:
-                # So that the moment at which it ends without a renewal is noticed, not only felt.
+                # Wake up at the moment at which it expires without a renewal.
                 delay = min(delay, max(self._ours_until - self._monotonic(), 0.05))
             await deferLater(self._clock, delay)
 
@@ -169,14 +167,14 @@ class Election(Service):
 
     def _failed(self, error: ApiError | TimeoutError) -> None:
         if isinstance(error, Conflict):
-            return  # somebody was faster; the next look shows who
+            return  # another replica was faster; the next attempt shows which
         if isinstance(error, TimeoutError):
             error = Unavailable(f"update leases {self._namespace}/{LEASE_NAME}: no answer")
-        if str(error) != str(self._failure or ""):
+        if self._complaint.is_news(str(error)):
             self._log.warn("Leader election: {error}; trying again", error=error)
         self._failure = error
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         leads = self.leads
         if leads == self._led:
             return
@@ -188,7 +186,7 @@ class Election(Service):
         self._changed()
 
     async def _try(self) -> None:
-        """Take or renew the Lease where that is ours to do."""
+        """Take or renew the Lease if this replica may."""
         asked = self._monotonic()
         lease = await self._read()
         if lease is None:
@@ -200,7 +198,7 @@ class Election(Service):
         if holder in ("", self._identity) or self._expired(spec):
             await self._take(asked, lease)
             return
-        # We may have been told apart by a hand that edited it: believe the Lease.
+        # The Lease may have been edited by hand; trust it.
         self._ours_until = -1.0
         if holder != self._holder:
             self._holder = holder
@@ -213,7 +211,7 @@ class Election(Service):
             return None
 
     def _observe(self, lease: Json) -> None:
-        """Remember since when, by our clock, the Lease says what it says."""
+        """Record since when, by our clock, the Lease has been unchanged."""
         seen = None if self._seen is None else self._seen.get("spec")
         if lease.get("spec") != seen:
             self._seen_at = self._monotonic()
@@ -241,10 +239,10 @@ class Election(Service):
             written = await self._api.replace(LEASES, {**lease, "spec": spec})
         self._observe(written)
         self._holder = self._identity
-        # That it had run out while this was under way is told: what was looked at meanwhile was
-        # looked at as by one who does not write.
-        self._tell()
-        # From when it was asked for, not from the answer: the API server may have had it since.
+        # Report it if the leadership expired during this request: objects reconciled meanwhile were
+        # handled as by a replica that does not write.
+        self._notify()
+        # Counted from the request, not from the response: the API server may have had it since.
         self._ours_until = asked + RENEW_SECONDS
 
     async def _release(self, lease: Json) -> None:
@@ -255,7 +253,7 @@ class Election(Service):
             "renewTime": _micro_time(self._now()),
         }
         await self._api.replace(LEASES, {**lease, "spec": spec})
-        self._log.info("The Lease is given back")
+        self._log.info("Released the Lease")
 
 
 def _lease(namespace: str, spec: Json) -> Json:
@@ -268,5 +266,5 @@ def _lease(namespace: str, spec: Json) -> Json:
 
 
 def _micro_time(moment: datetime) -> str:
-    """``metav1.MicroTime``: RFC 3339 with microseconds, UTC."""
+    """Return ``metav1.MicroTime``: RFC 3339 with microseconds, UTC."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,8 +1,7 @@
-"""The objects that reconciling looks at, as values.
+"""The objects that are reconciled, as values.
 
-Pure. Knows how Metal3's PreprovisioningImage and a network data Secret are written in JSON, and
-keeps of each only what is needed. Says nothing of what should be done: that is
-`mic.kube.decide`.
+Pure. Knows the JSON of Metal3's PreprovisioningImage and of a network data Secret, and keeps of
+each only what is needed. What to do with them is decided in `mic.kube.decide`.
 """
 
 from __future__ import annotations
@@ -12,30 +11,53 @@ import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from mic.common.host_data import HostData
 from mic.kube.api import Json
 
 FINALIZER = "preprovisioningimage.metal3.io"
-"""The finalizer of the API's owner, Metal3: whoever provides the images sets it."""
+"""The finalizer that Metal3 defines for the provider of the images."""
 
-HANDED_OVER_LABEL = "infraenvs.agent-install.openshift.io"
+ASSISTED_INSTALLER_LABEL = "infraenvs.agent-install.openshift.io"
 """Objects with this label, whatever its value, belong to the assisted installer."""
 
 STREAM_LABEL = "coreos.openshift.io/stream"
 
 SECRET_LABEL = "environment.metal3.io"  # noqa: S105 - a label's name
 SECRET_LABEL_VALUE = "baremetal"  # noqa: S105
-"""With this label a Secret is in baremetal-operator's cache, and in ours."""
+"""baremetal-operator and mic only cache Secrets with this label."""
 
-NMSTATE_KEY = "nmstate"
+LARGE_DOCUMENT = 16 * 1024
+"""Size above which an NMState document is large, in bytes; real hosts have 2 KB, rarely 5."""
+
+NETWORK_KEYS = ("nmstate", "networkData", "value")
+"""Keys of network data, by precedence: ours, and the two that baremetal-operator reads."""
+
+_CLUSTER_API_TYPE = "cluster.x-k8s.io/secret"
+"""The type of Secrets that hold kubeconfigs, keys and bootstrap data, under the key ``value``."""
+
+DATA_KEYS = {
+    "network": NETWORK_KEYS,
+    "kernel_arguments": ("kernelArguments",),
+    "ignition": ("ignition",),
+}
+"""The keys of a Secret that mic reads, by the part of `HostData` that they fill.
+
+Of several keys the first one that is not empty counts. A Secret with none of them is not claimed:
+with an owner reference it would be deleted together with the PreprovisioningImage that names it by
+mistake."""
+
+MAX_KEYS = 10
+MAX_KEY = 64
+"""How many keys of a Secret are remembered for messages, and how many characters of each."""
 
 OWNER_API_VERSION = "metal3.io/v1alpha1"
 OWNER_KIND = "PreprovisioningImage"
 
 
 class Key(NamedTuple):
-    """What names an object of a kind."""
+    """Namespace and name of an object."""
 
     namespace: str
     name: str
@@ -59,7 +81,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkData:
-    """Which version of which Secret an image was made from; both empty when from none."""
+    """Secret and version that an image was built from; both empty if from none."""
 
     name: str = ""
     version: str = ""
@@ -78,16 +100,16 @@ class Status:
     conditions: tuple[Condition, ...] = ()
 
     def condition(self, kind: str) -> Condition | None:
-        """The condition of that type, if any."""
+        """Return the condition of that type, if any."""
         return next((each for each in self.conditions if each.type == kind), None)
 
     def is_true(self, kind: str) -> bool:
-        """Whether there is a condition of that type and it is ``True``."""
+        """Return whether there is a condition of that type and it is ``True``."""
         found = self.condition(kind)
         return found is not None and found.status == "True"
 
     def with_condition(self, new: Condition, *, now: datetime) -> Status:
-        """This status with ``new`` in the place of the condition of its type.
+        """Return this status with ``new`` in place of the condition of its type.
 
         ``lastTransitionTime`` moves only when the condition's status does.
         """
@@ -106,7 +128,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprovisioningImage:
-    """A PreprovisioningImage as it was seen last."""
+    """A PreprovisioningImage as last read."""
 
     key: Key
     uid: str
@@ -114,7 +136,7 @@ class PreprovisioningImage:
     created: int
     """Seconds since the epoch."""
     generation: int
-    handed_over: bool
+    belongs_to_assisted_installer: bool
     """It has the assisted installer's label."""
     deleting: bool
     finalizers: tuple[str, ...]
@@ -127,12 +149,12 @@ class PreprovisioningImage:
     """The whole object, for the write that has to send all of it. Never changed in place."""
 
     def with_finalizers(self, finalizers: Iterable[str]) -> Json:
-        """The object to write in order to have these finalizers and nothing else changed."""
+        """Return the object to write to change only the finalizers."""
         metadata = {**self.raw["metadata"], "finalizers": list(finalizers)}
         return {**self.raw, "metadata": metadata}
 
     def with_status(self, status: Status) -> Json:
-        """The object to write to the status subresource, which takes nothing but the status."""
+        """Return the object to write to the status subresource."""
         return {
             "apiVersion": self.raw.get("apiVersion", OWNER_API_VERSION),
             "kind": self.raw.get("kind", OWNER_KIND),
@@ -148,28 +170,42 @@ class PreprovisioningImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSecret:
-    """What reconciling needs of a Secret: not the other keys' values.
+    """The parts of a Secret that reconciling needs, without the other keys' values.
 
-    ``nmstate`` is None when the Secret has no such key, and also, to keep no copy of Secrets that
-    concern nobody, while no PreprovisioningImage owns it.
+    ``data`` has the documents of the keys that mic reads. In the mirror it is empty if no
+    PreprovisioningImage owns the Secret, so that mic holds no data that it does not need, and if
+    the documents are large (`LARGE_DOCUMENT`): a namespace full of them would exhaust the memory.
+    ``size`` is their number of bytes in any case.
     """
 
     key: Key
     uid: str
     resource_version: str
     labelled: bool
-    """It has the label that puts it into our cache."""
+    """It has the label `SECRET_LABEL`, and so is mirrored."""
     owners: frozenset[tuple[str, str]]
     """(name, uid) of the PreprovisioningImages among its owners."""
-    nmstate: bytes | None = field(repr=False)
+    has_data: bool
+    """It has a key that mic reads (`DATA_KEYS`)."""
+    keys: tuple[str, ...] = ()
+    """The names of its first `MAX_KEYS` keys, if it has none that mic reads."""
+    more_keys: int = 0
+    """How many other keys it has."""
+    data: HostData = field(default_factory=HostData)
+    size: int = 0
+
+    @property
+    def lacks_document(self) -> bool:
+        """Whether it has documents that are not kept here."""
+        return self.size > 0 and not self.data
 
     def is_owned_by(self, image: PreprovisioningImage) -> bool:
-        """Whether ``image`` itself, not an earlier object of its name, is among the owners."""
+        """Return whether ``image``, not an earlier object of its name, is among the owners."""
         return (image.key.name, image.uid) in self.owners
 
 
 def image_from_json(body: Json) -> PreprovisioningImage:
-    """Read a PreprovisioningImage; what the API server does not require may be absent."""
+    """Parse a PreprovisioningImage; fields that the API server does not require may be absent."""
     metadata = body["metadata"]
     spec = body.get("spec") or {}
     labels = metadata.get("labels") or {}
@@ -179,7 +215,7 @@ def image_from_json(body: Json) -> PreprovisioningImage:
         resource_version=metadata.get("resourceVersion", ""),
         created=_seconds(metadata.get("creationTimestamp")),
         generation=metadata.get("generation", 0),
-        handed_over=HANDED_OVER_LABEL in labels,
+        belongs_to_assisted_installer=ASSISTED_INSTALLER_LABEL in labels,
         deleting=bool(metadata.get("deletionTimestamp")),
         finalizers=tuple(metadata.get("finalizers") or ()),
         stream=labels.get(STREAM_LABEL, ""),
@@ -192,7 +228,7 @@ def image_from_json(body: Json) -> PreprovisioningImage:
 
 
 def status_from_json(body: Json) -> Status:
-    """Read ``status``; absent fields become empty."""
+    """Parse ``status``; absent fields become empty."""
     network_data = body.get("networkData") or {}
     return Status(
         image_url=body.get("imageUrl") or "",
@@ -218,7 +254,7 @@ def status_from_json(body: Json) -> Status:
 
 
 def status_to_json(status: Status) -> Json:
-    """Write ``status``; empty fields are left out."""
+    """Return ``status`` as JSON, without empty fields."""
     fields: Json = {
         "imageUrl": status.image_url,
         "kernelUrl": status.kernel_url,
@@ -246,8 +282,11 @@ def status_to_json(status: Status) -> Json:
     return body
 
 
-def secret_from_json(body: Json) -> NetworkSecret:
-    """Read a Secret. No error of this function shows a value of it."""
+def secret_from_json(body: Json, *, keep_data: bool = False) -> NetworkSecret:
+    """Parse a Secret; with ``keep_data`` keep network data also if it is large or not owned.
+
+    No error of this function shows a value of the Secret.
+    """
     metadata = body["metadata"]
     owners = frozenset(
         (owner.get("name", ""), owner.get("uid", ""))
@@ -255,28 +294,57 @@ def secret_from_json(body: Json) -> NetworkSecret:
         if owner.get("kind") == OWNER_KIND
         and owner.get("apiVersion", "").partition("/")[0] == "metal3.io"
     )
-    encoded = (body.get("data") or {}).get(NMSTATE_KEY)
-    nmstate: bytes | None = None
-    if encoded is not None and owners:
-        try:
-            nmstate = base64.b64decode(encoded, validate=True)
-        except (binascii.Error, ValueError):
-            # The API server lets no such thing through; what it is not is NMState.
-            nmstate = b"\0"
+    data = body.get("data") or {}
+    others = {"value"} if body.get("type") == _CLUSTER_API_TYPE else set()
+    encoded = {
+        part: text
+        for part, keys in DATA_KEYS.items()
+        if (text := _first(data.get(key) for key in keys if key not in others)) is not None
+    }
+    # Base64 with its padding; a large document is not decoded only to be dropped.
+    size = sum(len(text) * 3 // 4 - text[-2:].count("=") for text in encoded.values())
+    documents = HostData()
+    if encoded and (keep_data or (owners and size <= LARGE_DOCUMENT)):
+        parts: dict[str, Any] = {part: _decoded(text) for part, text in encoded.items()}
+        documents = HostData(**parts)
+    has_data = bool(encoded)
+    shown = () if has_data else sorted(data)[:MAX_KEYS]
     return NetworkSecret(
         key=Key(metadata.get("namespace", ""), metadata["name"]),
         uid=metadata.get("uid", ""),
         resource_version=metadata.get("resourceVersion", ""),
         labelled=(metadata.get("labels") or {}).get(SECRET_LABEL) == SECRET_LABEL_VALUE,
         owners=owners,
-        nmstate=nmstate,
+        has_data=has_data,
+        keys=tuple(key[:MAX_KEY] for key in shown),
+        more_keys=0 if has_data else len(data) - len(shown),
+        data=documents,
+        size=size,
     )
 
 
-def secret_owned(body: Json, image: PreprovisioningImage) -> Json:
-    """The Secret ``body`` with our label, and with ``image`` among its owners.
+def _first(texts: Iterable[str | None]) -> str | None:
+    """Return the first text that is not empty, else an empty one if there is any."""
+    found = None
+    for text in texts:
+        if text:
+            return text
+        found = text if found is None else found
+    return found
 
-    The reference is not a controller's: baremetal-operator's own may be there beside it.
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        # The API server rejects this; if it happens, it is no document.
+        return b"\0"
+
+
+def secret_owned(body: Json, image: PreprovisioningImage) -> Json:
+    """Return the Secret ``body`` with our label, and with ``image`` among its owners.
+
+    The reference is not a controller reference: baremetal-operator may have its own.
     """
     metadata = body["metadata"]
     references = [
@@ -299,10 +367,10 @@ def secret_owned(body: Json, image: PreprovisioningImage) -> Json:
 
 
 def is_older(version: str, than: str) -> bool:
-    """Whether one resource version of an object comes before another of the same object.
+    """Return whether one resource version of an object comes before another of the same object.
 
     Versions are decimal numbers that grow (etcd revisions; Kubernetes 1.35 made that a promise).
-    Where they are not, nothing is called older.
+    Other versions are never older.
     """
     if version.isdecimal() and than.isdecimal():
         return int(version) < int(than)
@@ -310,12 +378,12 @@ def is_older(version: str, than: str) -> bool:
 
 
 def timestamp(moment: datetime) -> str:
-    """RFC 3339 as the API server writes it: UTC, whole seconds, ``Z``."""
+    """Return RFC 3339 as the API server writes it: UTC, whole seconds, ``Z``."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _seconds(stamp: object) -> int:
-    """Seconds since the epoch of an RFC 3339 time; 0 for what is none."""
+    """Return an RFC 3339 time in seconds since the epoch, 0 if it is malformed."""
     try:
         return int(datetime.fromisoformat(str(stamp)).timestamp())
     except ValueError:

@@ -1,12 +1,10 @@
 """NMState documents to NetworkManager keyfiles.
 
-`keyfiles` is the built-in generator; `mic.nmstate.nmstatectl` runs the reference instead.
-`docs/nmstate.md` tells what is read and written, and where the two differ.
+Knows documents and keyfiles, and does no I/O; `mic.hosts` reads documents, and can run the
+reference instead. `docs/design/nmstate.md` describes the rules and the differences from it.
 """
 
-from mic.nmstate.generator import keyfiles
-from mic.nmstate.keyfile import Keyfile
+from mic.nmstate.generator import generate, generate_from, keyfiles
 from mic.nmstate.listing import from_yaml, to_yaml
-from mic.nmstate.problems import NMStateInvalid
 
-__all__ = ["Keyfile", "NMStateInvalid", "from_yaml", "keyfiles", "to_yaml"]
+__all__ = ["from_yaml", "generate", "generate_from", "keyfiles", "to_yaml"]

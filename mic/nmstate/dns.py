@@ -1,4 +1,4 @@
-"""Name resolution: ``dns-resolver``, and the dns keys of the profile that holds it."""
+"""Name resolution: ``dns-resolver``, and the DNS keys of the profile that holds it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import itertools
 from dataclasses import dataclass
 from typing import Final
 
-from mic.nmstate import addresses, schema
-from mic.nmstate.problems import Path, problem, shown
-from mic.nmstate.schema import Struct, member, optional, sequence
+from mic.common import addresses, schema
+from mic.common.problems import Path, problem, shown
+from mic.common.schema import Struct, member, optional, sequence
 
 FIRST_PRIORITY: Final = 40
 SECOND_PRIORITY: Final = 50
@@ -31,8 +31,8 @@ class Client:
     search: tuple[str, ...] | None = member("search", optional(sequence(schema.text)))
     options: tuple[str, ...] | None = member("options", optional(sequence(schema.text)))
 
-    def sanitised(self, path: Path) -> Client:
-        """Return this with canonical addresses; raises `NMStateInvalid` for bad values."""
+    def normalised(self, path: Path) -> Client:
+        """Return this with canonical addresses; raises `DocumentInvalid` for invalid values."""
         servers = []
         for index, server in enumerate(self.server or ()):
             canonical = _server(server, path / "server" / index)
@@ -50,7 +50,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
-    """The document's ``dns-resolver``; what is running is of no interest."""
+    """The document's ``dns-resolver``. ``running`` is parsed and not used."""
 
     running: Client | None = member("running", optional(Struct(Client)))
     config: Client | None = member("config", optional(Struct(Client)))
@@ -82,7 +82,7 @@ def _server(server: str, path: Path) -> str | None:
     host, zone, interface = server.partition("%")
     if addresses.is_ipv6(server) and zone and "%" not in interface:
         found = addresses.parsed(host)
-        # The reference passes over what looks like a scoped address and is none.
+        # The reference skips a malformed scoped address.
         return None if found is None or found.version != 6 else f"{found}%{interface}"
     found = addresses.parsed(server)
     if found is None:
@@ -91,7 +91,7 @@ def _server(server: str, path: Path) -> str | None:
 
 
 def is_interleaved(servers: tuple[str, ...]) -> bool:
-    """Whether a family comes again after the other, an order that two profiles cannot keep."""
+    """Return whether the families alternate, an order that two profiles cannot keep."""
     changes = 0
     for before, after in itertools.pairwise(servers):
         changes += addresses.is_ipv6(before) != addresses.is_ipv6(after)

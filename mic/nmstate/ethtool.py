@@ -1,4 +1,4 @@
-"""Driver settings: an interface's ``ethtool`` member and the section of that name."""
+"""Driver settings: the ``ethtool`` member of an interface, and the section of that name."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mic.nmstate import schema
-from mic.nmstate.problems import Collector, Path, problem, shown
-from mic.nmstate.schema import Struct, member, optional
+from mic.common import schema
+from mic.common.problems import Collector, Path, problem, shown
+from mic.common.schema import Struct, member, optional
 
-# Features by the names ethtool(8) takes on its command line, to the kernel's.
+# Names of features on the command line of ethtool(8), and those of the kernel.
 _ALIASES: Final = {
     "rx": "rx-checksum",
     "rx-checksumming": "rx-checksum",
@@ -30,7 +30,7 @@ _ALIASES: Final = {
     "rxhash": "rx-hashing",
     "receive-hashing": "rx-hashing",
 }
-# The kernel's names to NetworkManager's, where they differ.
+# Names of features of the kernel, and those of NetworkManager where they differ.
 _RENAMED: Final = {
     "rx-checksum": "rx",
     "tx-scatter-gather": "sg",
@@ -75,7 +75,7 @@ class Pause:
     autoneg: bool | None = member("autoneg", schema.truth)
 
     def settings(self) -> dict[str, object]:
-        """Return the keys; the directions count only when they are not negotiated."""
+        """Return the keys; the directions apply only without negotiation."""
         fixed = self.autoneg is False
         return {
             "pause-autoneg": self.autoneg,
@@ -86,9 +86,9 @@ class Pause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coalesce:
-    """Interrupt moderation; ``tx_usecs*`` are read, and left to the driver as the reference does.
+    """Interrupt moderation. Like in the reference, ``tx-usecs*`` are parsed and not written.
 
-    Field names are the members' names with underscores.
+    Field names are the names of the members with underscores.
     """
 
     adaptive_rx: bool | None = member("adaptive-rx", schema.truth)
@@ -120,7 +120,7 @@ class Coalesce:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not None and not field.name.startswith(_NOT_WRITTEN):
-                # Booleans are numbers here: the keyfile has integers only.
+                # The keyfile has integers only, also for booleans.
                 settings[f"coalesce-{field.name.replace('_', '-')}"] = int(value)
         return settings
 
@@ -130,7 +130,7 @@ _NOT_WRITTEN: Final = ("tx_usecs", "sample_interval", "stats_block_usecs")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ring:
-    """Sizes of the rings; the maxima are what a driver tells, and are read for nothing."""
+    """Sizes of the rings. The maxima are status values of the driver and are not used."""
 
     rx: int | None = member("rx", _U32)
     rx_max: int | None = member("rx-max", _U32)
@@ -152,7 +152,7 @@ class Ring:
 
 
 def _features(value: Any, path: Path) -> dict[str, bool]:
-    """Read a mapping of features to booleans, of which fewer spellings are known here."""
+    """Read a mapping of features to booleans, which have fewer spellings here than elsewhere."""
     features: dict[str, bool] = {}
     problems = Collector()
     for key, item in schema.mapping_of(value, path).items():
@@ -170,7 +170,7 @@ def _features(value: Any, path: Path) -> dict[str, bool]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ethtool:
-    """What ethtool(8) would set."""
+    """The settings of ethtool(8)."""
 
     pause: Pause | None = member("pause", optional(Struct(Pause)))
     feature: dict[str, bool] | None = member("feature", _features)
@@ -178,7 +178,7 @@ class Ethtool:
     ring: Ring | None = member("ring", optional(Struct(Ring)))
 
     def section(self, path: Path) -> dict[str, object]:
-        """Return the ``ethtool`` section; raises `NMStateInvalid` for an unknown feature."""
+        """Return the ``ethtool`` section; raises `DocumentInvalid` for an unknown feature."""
         settings: dict[str, object] = {}
         for part in (self.pause, self.coalesce, self.ring):
             if part is not None:
@@ -190,7 +190,7 @@ class Ethtool:
         for name, value in features.items():
             known = _RENAMED.get(name, name)
             if known not in _FEATURES:
-                raise problem(path / "feature" / name, f"no such feature: {shown(name)!r}")
+                raise problem(path / "feature" / name, f"unknown feature {shown(name)!r}")
             settings[f"feature-{known}"] = value
         return settings
 

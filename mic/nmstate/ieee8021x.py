@@ -1,20 +1,20 @@
-"""Port authentication: an interface's ``802.1x`` member. Holds secrets."""
+"""Port authentication: the ``802.1x`` member of an interface. It contains secrets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-from mic.nmstate import schema
-from mic.nmstate.schema import Struct, member, optional, sequence
+from mic.common import schema
+from mic.common.schema import Struct, member, optional, sequence
 
-HIDDEN: Final = "<_password_hid_by_nmstate>"  # what nmstate shows in place of a secret
+HIDDEN: Final = "<_password_hid_by_nmstate>"  # nmstate's placeholder for a secret
 _TEXT: Final = optional(schema.text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Ieee8021X:
-    """Who the interface is, and how it proves that; out of every repr."""
+    """The identity of the interface and its credentials; excluded from every repr."""
 
     identity: str | None = member("identity", _TEXT)
     methods: tuple[str, ...] | None = member("eap-methods", optional(sequence(schema.text)))
@@ -40,7 +40,7 @@ class Ieee8021X:
 
 
 def revealed(secret: str | None) -> str | None:
-    """Return the secret unless it is the stand-in for one, of which there is none to keep."""
+    """Return the secret, or None if it is the placeholder for one."""
     return None if secret == HIDDEN else secret
 
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mic.nmstate import addresses, schema
-from mic.nmstate.addresses import Address
+from mic.common import addresses, schema
+from mic.common.addresses import Address
+from mic.common.problems import Path, problem, shown
+from mic.common.schema import Struct, member, optional, required, sequence
 from mic.nmstate.dns import DnsSettings
 from mic.nmstate.mptcp import FLAG
-from mic.nmstate.problems import Path, problem, shown
-from mic.nmstate.routerules import Rule
-from mic.nmstate.schema import Struct, member, optional, required, sequence
+from mic.nmstate.route_rules import Rule
+from mic.nmstate.routes import Route
+from mic.nmstate.routes import settings as route_settings
 
 MINIMUM_IPV6_MTU: Final = 1280
-INFINITE: Final = 2**31 - 1  # seconds: DHCP and router advertisements are waited for without end
+INFINITE: Final = 2**31 - 1  # seconds: wait for DHCP and router advertisements forever
 _UNSET: Final = "::"
 _FOREVER: Final = "forever"
 _GENERATION: Final = {"eui64": 0, "EUI64": 0, "stable-privacy": 1, "STABLE-PRIVACY": 1}
 _CLIENT_ID: Final = {"ll": "mac", "LL": "mac", "iaid+duid": "duid", "IAID+DUID": "duid"}
-_DUID: Final = {"LLT": "llt", "EN": "en", "LL": "ll", "UUID": "uuid"}
-_I32: Final = re.compile(r"[+-]?[0-9]{1,12}", re.ASCII)
+_DUID: Final = {
+    word: word.lower() for word in ("LLT", "llt", "EN", "en", "LL", "ll", "UUID", "uuid")
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ class IpAddress:
 
     @property
     def is_dynamic(self) -> bool:
-        """Whether the address has a life time, hence came from DHCP or autoconfiguration."""
+        """Whether the address has a lifetime, and so came from DHCP or autoconfiguration."""
         return self.valid is not None and self.valid != _FOREVER
 
     def __str__(self) -> str:
@@ -49,13 +51,13 @@ class IpAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ip:
-    """One address family of an interface, as given or (after `sanitised`) as it will be."""
+    """One address family of an interface, as given or, after `normalised`, as it will be."""
 
     given_enabled: bool | None = member("enabled", schema.truth)
     dhcp: bool | None = member("dhcp", schema.truth)
     autoconf: bool | None = member("autoconf", schema.truth)
-    client_id: str | None = member("dhcp-client-id", optional(schema.text))
-    duid: str | None = member("dhcp-duid", optional(schema.text))
+    client_id: str | None = member("dhcp-client-id", optional(schema.open_choice(*_CLIENT_ID)))
+    duid: str | None = member("dhcp-duid", optional(schema.open_choice(*_DUID)))
     addresses: tuple[IpAddress, ...] | None = member(
         "address", optional(sequence(Struct(IpAddress)))
     )
@@ -64,7 +66,7 @@ class Ip:
     auto_routes: bool | None = member("auto-routes", schema.truth)
     auto_table: int | None = member("auto-route-table-id", schema.unsigned(32))
     auto_metric: int | None = member("auto-route-metric", schema.unsigned(32))
-    generation: str | None = member("addr-gen-mode", optional(schema.text))
+    generation: str | None = member("addr-gen-mode", optional(schema.open_choice(*_GENERATION)))
     allow_extra: bool | None = member("allow-extra-address", optional(schema.boolean))
     token: str | None = member("token", optional(schema.text))
     send_hostname: bool | None = member("dhcp-send-hostname", optional(schema.boolean))
@@ -81,7 +83,7 @@ class Ip:
 
     @property
     def is_static(self) -> bool:
-        """Whether there are addresses of the document's own, and no others."""
+        """Whether all addresses are given by the document."""
         return self.enabled and not self.is_auto and bool(self.addresses)
 
 
@@ -89,7 +91,7 @@ _IP: Final = Struct(Ip)
 
 
 def static(ip: Address, prefix: int) -> Ip:
-    """Return a family that is enabled and has one address."""
+    """Return an enabled family with one address."""
     found = (IpAddress(ip=ip, prefix=prefix),)
     return Ip(given_enabled=True, enabled=True, version=ip.version, addresses=found)
 
@@ -97,7 +99,7 @@ def static(ip: Address, prefix: int) -> Ip:
 def read_ipv4(value: Any, path: Path) -> Ip:
     """Read an ``ipv4`` member."""
     if isinstance(value, dict) and "autoconf" in value:
-        raise problem(path / "autoconf", "IPv4 has no autoconfiguration")
+        raise problem(path / "autoconf", "IPv4 does not support autoconf")
     found = _IP.members(value, path)
     return Ip(**found, enabled=found.get("given_enabled") or False, version=4)
 
@@ -108,19 +110,31 @@ def read_ipv6(value: Any, path: Path) -> Ip:
     return Ip(**found, enabled=found.get("given_enabled") or False, version=6)
 
 
-def sanitised(ip: Ip, path: Path) -> Ip:
-    """Return the family with defaults filled in and with what does not apply taken out.
+def normalised(ip: Ip, path: Path) -> Ip:
+    """Return the family checked and `with_defaults`.
 
-    Raises `NMStateInvalid` for an address of the other family or an impossible prefix.
+    Raises `DocumentInvalid` for an address of the other family, an invalid prefix length and an
+    invalid token.
     """
     width = addresses.WIDTH[ip.version]
-    kept = ip.addresses
-    for index, address in enumerate(kept or ()):
+    for index, address in enumerate(ip.addresses or ()):
         place = path / "address" / index
         if address.ip.version != ip.version:
             raise problem(place / "ip", f"{address.ip} is not an IPv{ip.version} address")
         if address.prefix > width:
             raise problem(place / "prefix-length", f"found {address.prefix}, expected 0 to {width}")
+    ip = with_defaults(ip)
+    token = ip.token
+    if token is not None and ip.version == 6:
+        if ip.autoconf is False and token not in ("", _UNSET):
+            raise problem(path / "token", "a token needs autoconf; an empty token removes it")
+        ip = dataclasses.replace(ip, token=_token(token, path / "token"))
+    return ip
+
+
+def with_defaults(ip: Ip) -> Ip:
+    """Return the family with defaults filled in and without settings that do not apply."""
+    kept = ip.addresses
     if kept is not None:
         kept = tuple(a for a in kept if not a.is_dynamic and not a.ip.is_link_local)
     if ip.enabled:
@@ -128,18 +142,15 @@ def sanitised(ip: Ip, path: Path) -> Ip:
     else:
         ip = dataclasses.replace(ip, dhcp=None, autoconf=None, addresses=None)
     if ip.is_auto:
-        ip = dataclasses.replace(
+        return dataclasses.replace(
             ip,
             auto_dns=ip.auto_dns is not False,
             auto_routes=ip.auto_routes is not False,
             auto_gateway=ip.auto_gateway is not False,
         )
-    token = ip.token
-    if token is not None and ip.version == 6:
-        if ip.autoconf is False and token not in ("", _UNSET):
-            raise problem(path / "token", "a token needs autoconf; an empty one takes it away")
-        ip = dataclasses.replace(ip, token=_token(token, path / "token"))
-    return ip
+    return dataclasses.replace(
+        ip, auto_dns=None, auto_routes=None, auto_gateway=None, auto_table=None, auto_metric=None
+    )
 
 
 def _token(token: str, path: Path) -> str:
@@ -150,16 +161,22 @@ def _token(token: str, path: Path) -> str:
     if found is None or found.version != 6:
         raise problem(path, f"found {shown(token)!r}, expected an IPv6 address")
     if found.value >> 64:
-        raise problem(path, f"found {found}, expected 64 zero bits in front")
-    # Written below a documentation prefix, for str() would put IPv4 dots into a bare identifier.
+        raise problem(path, f"found {found}, expected the first 64 bits to be zero")
+    # Formatted with a documentation prefix: str() would write a bare identifier with IPv4 dots.
     return str(Address(6, found.value | 0x2001_0DB8 << 96)).removeprefix("2001:db8")
 
 
-def section(ip: Ip | None, routes: Mapping[str, object]) -> dict[str, object]:
-    """Return the keyfile section of a family; ``routes`` are the keys of its static routes."""
+def section(ip: Ip | None, routes: Sequence[Route]) -> dict[str, object]:
+    """Return the keyfile section of a family that has these static routes.
+
+    Raises `DocumentInvalid` for a routing rule that NetworkManager does not support.
+    """
     if ip is None:
         return {"method": "disabled", "dhcp-timeout": INFINITE}
-    settings: dict[str, object] = {"method": _method(ip, routes), "dhcp-timeout": INFINITE}
+    settings: dict[str, object] = {
+        "method": _method(ip, has_routes=bool(routes)),
+        "dhcp-timeout": INFINITE,
+    }
     for index, address in enumerate(ip.addresses or ()):
         settings[f"address{index}"] = str(address)
     if ip.version == 6:
@@ -171,16 +188,16 @@ def section(ip: Ip | None, routes: Mapping[str, object]) -> dict[str, object]:
     if ip.dns is not None:
         settings |= ip.dns.settings()
     if ip.enabled:
-        settings |= routes
+        settings |= route_settings(routes)
     return settings
 
 
-def _method(ip: Ip, routes: Mapping[str, object]) -> str:
+def _method(ip: Ip, *, has_routes: bool) -> str:
     if not ip.enabled:
         return "disabled"
     if ip.dhcp:
         return "auto" if ip.version == 4 or ip.autoconf else "dhcp"
-    if ip.addresses or routes:
+    if ip.addresses or has_routes:
         return "manual"
     return "disabled" if ip.version == 4 else "link-local"
 
@@ -189,8 +206,8 @@ def _generation(mode: str | None) -> int:
     known = _GENERATION.get(mode or "eui64")
     if known is not None:
         return known
-    number = int(mode) if mode is not None and _I32.fullmatch(mode) else 0
-    return number if -(1 << 31) <= number < 1 << 31 else 0
+    number = schema.number(mode or "")
+    return number if number is not None and -(1 << 31) <= number < 1 << 31 else 0
 
 
 def _auto(ip: Ip) -> dict[str, object]:
@@ -203,9 +220,11 @@ def _auto(ip: Ip) -> dict[str, object]:
         "dhcp-send-hostname": ip.send_hostname is not False,
     }
     if ip.version == 4:
-        settings["dhcp-client-id"] = _CLIENT_ID.get(ip.client_id or "ll", ip.client_id)
+        client = "ll" if ip.client_id is None else ip.client_id
+        settings["dhcp-client-id"] = _CLIENT_ID.get(client, client)
     else:
-        settings["dhcp-duid"] = _DUID.get(ip.duid or "ll", ip.duid or "ll")
+        duid = "ll" if ip.duid is None else ip.duid
+        settings["dhcp-duid"] = _DUID.get(duid, duid)
         settings["dhcp-iaid"] = "mac"
         settings["ra-timeout"] = INFINITE
         settings["token"] = None if ip.token == _UNSET else ip.token

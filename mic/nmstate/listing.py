@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from mic.nmstate.keyfile import Keyfile
-from mic.nmstate.problems import NMStateInvalid
-from mic.nmstate.tree import Plain, is_null, parsed, resolved_scalar
+from mic.common.keyfile import Keyfile
+from mic.common.problems import DocumentInvalid
+from mic.common.tree import Plain, is_null, parsed, resolved_scalar
+
+MAX_LISTING: Final = 4 << 20
+"""Cap on the characters of a listing, and of one keyfile in it: more than any host needs."""
 
 _BACKEND: Final = "NetworkManager"
 _PLAIN: Final = re.compile(
@@ -18,7 +21,7 @@ _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 
 
 def to_yaml(keyfiles: Iterable[Keyfile]) -> str:
-    """Return the listing of ``keyfiles``, which `from_yaml` reads back unchanged."""
+    """Return the listing of ``keyfiles``; `from_yaml` is the inverse."""
     lines = []
     for keyfile in keyfiles:
         lines.append(f"- - {_scalar(keyfile.name)}\n")
@@ -34,29 +37,29 @@ def to_yaml(keyfiles: Iterable[Keyfile]) -> str:
 
 
 def from_yaml(listing: str) -> tuple[Keyfile, ...]:
-    """Return the keyfiles of a listing; raises `NMStateInvalid` when it is none.
+    """Return the keyfiles of a listing; raises `DocumentInvalid` if it is malformed.
 
-    Older releases print ``{}`` when there is nothing to configure.
+    Older releases print ``{}`` if there is nothing to configure.
     """
-    tree = parsed(listing)
+    tree = parsed(listing, max_scalar=MAX_LISTING, max_bytes=MAX_LISTING)
     if tree is None or tree == {} or (isinstance(tree, Plain) and is_null(tree)):
         return ()
     if not isinstance(tree, dict) or set(tree) != {_BACKEND}:
-        raise NMStateInvalid((f"listing: expected a mapping with {_BACKEND!r} and nothing else",))
+        raise DocumentInvalid((f"listing: expected a mapping with {_BACKEND!r} only",))
     items = tree[_BACKEND]
     if not isinstance(items, list):
-        raise NMStateInvalid((f"listing: {_BACKEND} is not a list",))
+        raise DocumentInvalid((f"listing: {_BACKEND} is not a list",))
     return tuple(_keyfile(item, index) for index, item in enumerate(items))
 
 
 def _keyfile(item: Any, index: int) -> Keyfile:
     if isinstance(item, list) and len(item) == 2 and all(isinstance(part, str) for part in item):
         return Keyfile(name=str(item[0]), content=str(item[1]))
-    raise NMStateInvalid((f"listing: {_BACKEND}[{index}] is not a [file name, content] pair",))
+    raise DocumentInvalid((f"listing: {_BACKEND}[{index}] is not a [file name, content] pair",))
 
 
 def _fits_a_block(content: str) -> bool:
-    """Whether a literal block, which escapes nothing and ends with one newline, can hold it."""
+    """Return whether a literal block can hold it: it has no escapes and ends with one newline."""
     return (
         content.endswith("\n")
         and not content.endswith("\n\n")

@@ -1,13 +1,13 @@
-"""Multipath TCP: an interface's ``mptcp`` member and NetworkManager's flags for it."""
+"""Multipath TCP: the ``mptcp`` member of an interface, and its flags in NetworkManager."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-from mic.nmstate import schema
-from mic.nmstate.problems import Path, problem
-from mic.nmstate.schema import Struct, member, optional, sequence
+from mic.common import schema
+from mic.common.problems import Path, problem
+from mic.common.schema import Struct, member, optional, sequence
 
 # NM_MPTCP_FLAGS_* of libnm.
 _DISABLED: Final = 0x01
@@ -19,19 +19,19 @@ FLAG: Final = schema.choice(*_BITS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mptcp:
-    """What addresses of the interface do for MPTCP."""
+    """The use of the interface's addresses by MPTCP."""
 
     flags: tuple[str, ...] | None = member("address-flags", optional(sequence(FLAG)))
 
     def check(self, path: Path) -> None:
-        """Raise `NMStateInvalid` for flags that the kernel refuses together."""
+        """Raise `DocumentInvalid` for flags that the kernel does not allow together."""
         if self.flags is not None and {"signal", "fullmesh"} <= set(self.flags):
-            raise problem(path / "address-flags", "signal and fullmesh exclude each other")
+            raise problem(path / "address-flags", "signal and fullmesh are mutually exclusive")
 
     def value(self) -> int | None:
         """Return the profile's ``mptcp-flags``.
 
-        NetworkManager skips interfaces without a default route unless told otherwise.
+        By default, NetworkManager skips interfaces without a default route.
         """
         if self.flags is None:
             return None

@@ -1,25 +1,26 @@
-"""Open vSwitch's database: ``ovs-db`` of the document and of interfaces, and ``ovn``."""
+"""The database of Open vSwitch: ``ovs-db`` of the document and of interfaces, and ``ovn``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
-from mic.nmstate import schema
-from mic.nmstate.problems import Path, problem, shown
-from mic.nmstate.schema import Struct, member, optional, required, sequence
-from mic.nmstate.tree import resolved
+from mic.common import schema
+from mic.common.problems import Path, problem, shown
+from mic.common.schema import Struct, member, optional, required, sequence
 
 _RESERVED: Final = "ovn-bridge-mappings"
 Column = dict[str, str | None]
 
 
-def _column(value: Any, path: Path) -> Column:
-    """Read a column's map; scalars become text, null takes a key away, the rest is passed over."""
-    if not isinstance(value, dict):
-        return {}
+def _column(value: Any, path: Path) -> Column:  # noqa: ARG001 - a Reader
+    """Read a column of an interface: scalars become text, null removes a key.
+
+    Like the reference, ignore values of other kinds.
+    """
     column: Column = {}
-    for key, item in resolved(value, path).items():
+    for key, item in value.items() if isinstance(value, dict) else ():
         if isinstance(item, bool):
             column[key] = "true" if item else "false"
         elif item is None or isinstance(item, str):
@@ -27,19 +28,20 @@ def _column(value: Any, path: Path) -> Column:
         elif isinstance(item, int):
             column[key] = str(item)
         elif isinstance(item, float):
-            column[key] = str(int(item)) if item.is_integer() else repr(item)
+            # All digits and no exponent, as in Rust.
+            column[key] = format(Decimal(repr(item)), "f").removesuffix(".0")
     return column
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OvsDb:
-    """The two columns that nmstate writes."""
+    """The two columns that nmstate supports."""
 
     external_ids: Column | None = member("external_ids", _column)
     other_config: Column | None = member("other_config", _column)
 
     def sections(self) -> dict[str, dict[str, object]]:
-        """Return the sections of a profile; columns without a value have none."""
+        """Return the sections of a profile; omit columns without a value."""
         return {
             f"ovs-{name}": settings
             for name, column in (
@@ -57,18 +59,32 @@ def _settings(column: Column | None) -> dict[str, object]:
 read: Final = Struct(OvsDb)
 
 
-def read_global(value: Any, path: Path) -> OvsDb:
-    """Read the document's ``ovs-db``, where OVN's own key has no place."""
-    found = read(value, path)
+_TEXTS: Final = optional(schema.mapping(optional(schema.text)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlobalOvsDb:
+    """The document's ``ovs-db``, which is checked only: keyfiles cannot hold it."""
+
+    external_ids: Column | None = member("external_ids", _TEXTS)
+    other_config: Column | None = member("other_config", _TEXTS)
+
+
+_GLOBAL: Final = Struct(GlobalOvsDb)
+
+
+def read_global(value: Any, path: Path) -> GlobalOvsDb:
+    """Read the document's ``ovs-db``; refuse the key that belongs to OVN."""
+    found = _GLOBAL(value, path)
     if _RESERVED in (found.external_ids or {}):
         place = path / "external_ids" / _RESERVED
-        raise problem(place, "reserved for OVN: use the ovn member")
+        raise problem(place, "reserved for OVN; use the 'ovn' member")
     return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeMapping:
-    """A physical network of OVN and the bridge it is on."""
+    """A physical network of OVN and its bridge."""
 
     localnet: str = required("localnet", schema.text)
     state: str | None = member("state", optional(schema.choice("present", "absent")))
@@ -77,7 +93,7 @@ class BridgeMapping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ovn:
-    """The document's ``ovn``, which is checked and has no place in keyfiles."""
+    """The document's ``ovn``, which is checked only: keyfiles cannot hold it."""
 
     mappings: tuple[BridgeMapping, ...] | None = member(
         "bridge-mappings", optional(sequence(Struct(BridgeMapping, open_ended=True)))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
-from mic.nmstate import addresses, schema
-from mic.nmstate.problems import Path, problem, shown
-from mic.nmstate.routerules import MAIN_TABLE
-from mic.nmstate.schema import Struct, member, optional, sequence
+from mic.common import addresses, schema
+from mic.common.problems import Path, problem, shown
+from mic.common.schema import Struct, member, optional, sequence
+from mic.nmstate.route_rules import MAIN_TABLE
 
 LOOPBACK: Final = "lo"
 _RTN: Final = {"blackhole": 6, "unreachable": 7, "prohibit": 8}  # rtnetlink(7)
@@ -20,7 +21,7 @@ _WEIGHTS: Final = range(1, 257)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One route, as given or (after `sanitised`) with canonical addresses."""
+    """One route, as given or, after `normalised`, with canonical addresses."""
 
     state: str | None = member("state", optional(schema.choice("absent")))
     destination: str | None = member("destination", optional(schema.text))
@@ -35,12 +36,12 @@ class Route:
 
     @property
     def is_absent(self) -> bool:
-        """Whether the route is to be taken away, which a fresh host has no need of."""
+        """Whether the route is to be removed, which a fresh host does not need."""
         return self.state == "absent"
 
     @property
     def version(self) -> int:
-        """The IP version; 4 when there is no destination to tell."""
+        """The IP version; 4 without a destination."""
         return 6 if addresses.is_ipv6(self.destination or "") else 4
 
     @property
@@ -51,7 +52,7 @@ class Route:
         return LOOPBACK if self.kind is not None else None
 
     def sort_key(self) -> tuple[Any, ...]:
-        """Return what orders routes; routes with equal keys are one route."""
+        """Return the sort key of the route. Routes with equal keys are the same route."""
         return (
             self.version == 4,
             self.table if self.table is not None else MAIN_TABLE,
@@ -64,13 +65,13 @@ class Route:
         )
 
     def check(self, path: Path) -> None:
-        """Raise `NMStateInvalid` for a route that has too little or too much."""
+        """Raise `DocumentInvalid` for a missing or an excess member."""
         if not self.is_absent:
             if self.kind is not None:
                 if self.gateway is not None or self.interface not in (None, LOOPBACK):
-                    raise problem(path, f"a {self.kind} route has no next hop")
+                    raise problem(path, f"a {self.kind} route cannot have a next hop")
             elif self.interface is None:
-                raise problem(path, "next-hop-interface is missing")
+                raise problem(path, "'next-hop-interface' is missing")
         if self.destination is not None and not addresses.is_ipv6(self.destination):
             self._check_ipv4_destination(self.destination, path / "destination")
 
@@ -83,10 +84,10 @@ class Route:
             return
         digits = length.partition("/")[0].removeprefix("+")
         if not slash or not digits.isascii() or not digits.isdigit() or int(digits[:4]) >= 8:
-            raise problem(path, "0.0.0.0/8 is no destination; the default route is 0.0.0.0/0")
+            raise problem(path, "0.0.0.0/8 is not allowed; the default route is 0.0.0.0/0")
 
-    def sanitised(self, path: Path) -> Route:
-        """Return the route with canonical addresses; raises `NMStateInvalid` for bad values."""
+    def normalised(self, path: Path) -> Route:
+        """Return the route with canonical addresses; raises `DocumentInvalid` for bad values."""
         destination = None
         if self.destination:
             destination = addresses.network(self.destination)
@@ -97,15 +98,14 @@ class Route:
             if self.weight not in _WEIGHTS:
                 raise problem(path / "weight", f"found {self.weight}, expected 1 to 256")
             if destination is not None and addresses.is_ipv6(destination):
-                raise problem(path / "weight", "IPv6 routes have no weight")
+                raise problem(path / "weight", "IPv6 routes cannot have a weight")
         if self.cwnd == 0:
-            raise problem(path / "cwnd", "found 0, expected an integer from 1 on")
-        return dataclasses.replace(
-            self,
-            destination=destination,
-            gateway=_canonical(self.gateway, path / "next-hop-address"),
-            source=_canonical(self.source, path / "source"),
-        )
+            raise problem(path / "cwnd", "found 0, expected 1 or more")
+        gateway = _canonical(self.gateway, path / "next-hop-address")
+        source = _canonical(self.source, path / "source")
+        if (destination, gateway, source) == (self.destination, self.gateway, self.source):
+            return self
+        return dataclasses.replace(self, destination=destination, gateway=gateway, source=source)
 
     def settings(self) -> tuple[str, str] | None:
         """Return the values of the ``routeN`` and ``routeN_options`` keys."""
@@ -135,7 +135,7 @@ def _canonical(text: str | None, path: Path) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
-    """The document's ``routes``; what is running is of no interest."""
+    """The document's ``routes``. ``running`` is parsed and not used."""
 
     running: tuple[Route, ...] | None = member("running", optional(sequence(Struct(Route))))
     config: tuple[Route, ...] | None = member("config", optional(sequence(Struct(Route))))
@@ -145,35 +145,36 @@ read: Final = Struct(Routes)
 
 
 def to_apply(routes: Routes, path: Path) -> list[tuple[Route, Path]]:
-    """Return the routes to configure with their places, sanitised; neither sorted nor unique."""
+    """Return the normalised routes with their places, neither sorted nor unique."""
     given = [(route, path / "config" / index) for index, route in enumerate(routes.config or ())]
     for route, place in given:
         route.check(place)
-    sanitised = [(route.sanitised(place), place) for route, place in given]
-    return [(route, place) for route, place in sanitised if not route.is_absent]
+    normalised = [(route.normalised(place), place) for route, place in given]
+    return [(route, place) for route, place in normalised if not route.is_absent]
 
 
 def by_holder(routes: Iterable[Route]) -> dict[str, list[Route]]:
     """Return the routes of each interface, sorted and without duplicates."""
-    held: dict[str, list[Route]] = {}
+    by_interface: dict[str, list[Route]] = {}
     last: tuple[Any, ...] | None = None
-    for route in sorted(routes, key=Route.sort_key):
-        key = route.sort_key()
+    keyed = [(route.sort_key(), route) for route in routes]
+    for key, route in sorted(keyed, key=itemgetter(0)):
         if route.holder is not None and key != last:
-            held.setdefault(route.holder, []).append(route)
+            by_interface.setdefault(route.holder, []).append(route)
         last = key
-    return held
+    return by_interface
 
 
-def section(routes: Iterable[Route], version: int) -> dict[str, object]:
-    """Return the keys of the routes of one IP version."""
-    settings: dict[str, object] = {}
-    number = 0
-    for route in routes:
-        if route.destination is not None and route.version != version:
-            continue
+def of_version(routes: Iterable[Route], version: int) -> list[Route]:
+    """Return the routes of an IP version. Routes without a destination belong to both."""
+    return [r for r in routes if r.destination is None or r.version == version]
+
+
+def settings(routes: Iterable[Route]) -> dict[str, object]:
+    """Return the keys of routes. A route without a destination takes a number but has no keys."""
+    keys: dict[str, object] = {}
+    for number, route in enumerate(routes):
         written = route.settings()
         if written is not None:
-            settings[f"route{number}"], settings[f"route{number}_options"] = written
-        number += 1
-    return settings
+            keys[f"route{number}"], keys[f"route{number}_options"] = written
+    return keys

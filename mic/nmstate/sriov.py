@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from mic.nmstate import schema
-from mic.nmstate.problems import Path, problem
-from mic.nmstate.schema import Struct, member, optional, required, sequence
+from mic.common import schema
+from mic.common.problems import Path, problem
+from mic.common.schema import Struct, member, optional, required, sequence
 
 _U32: Final = schema.unsigned(32)
 _TAGS: Final = {"802.1q": "q", "802.1ad": "ad"}
@@ -49,7 +49,7 @@ class VirtualFunction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SrIov:
-    """The physical function's side."""
+    """The settings of the physical function."""
 
     autoprobe: bool | None = member("drivers-autoprobe", schema.truth)
     total: int | None = member("total-vfs", _U32)
@@ -58,14 +58,14 @@ class SrIov:
     )
 
     def check(self, path: Path) -> None:
-        """Raise `NMStateInvalid` for a service tag without anything to tag."""
+        """Raise `DocumentInvalid` for 802.1ad without a VLAN and a priority."""
         for index, function in enumerate(self.functions or ()):
             if function.protocol == "802.1ad" and not function.vlan and not function.qos:
                 place = path / "vfs" / index / "vlan-proto"
                 raise problem(place, "802.1ad needs a vlan-id or a qos other than 0")
 
     def section(self) -> dict[str, object] | None:
-        """Return the ``sriov`` section, or None when there are to be no functions."""
+        """Return the ``sriov`` section, or None if there are no functions."""
         if self.total == 0:
             return None
         settings: dict[str, object] = {"total-vfs": self.total}
@@ -77,7 +77,7 @@ class SrIov:
 
 
 def upper(mac: str) -> str:
-    """Return a MAC address in upper case; ASCII letters only, as anything else stays as it is."""
+    """Return a MAC address in upper case. Only ASCII letters are changed."""
     return mac.encode("utf-8", "surrogatepass").upper().decode("utf-8", "surrogatepass")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-import struct
+import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from OpenSSL import SSL
@@ -12,93 +12,146 @@ from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
-    ITCPTransport,
+    IHandshakeListener,
 )
 from twisted.internet.protocol import connectionDone
-from twisted.internet.tcp import Connection
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel, Request
+from twisted.web.http import Request
 from zope.interface import implementer
 
-from mic.tls import openssl_reason
+from mic.images.store import Image, ImageId
+from mic.tls.certificate import openssl_reason
+from mic.web.body import ImageBody
 from mic.web.fastlane import FastLane
-from mic.web.served import NONE, Served
-
-_NOT_SENT = 256 * 1024
-"""Bytes the kernel takes ahead of what it can send. Without the limit it buffers megabytes per
-slow client."""
+from mic.web.flow import FlowChannel, cancel
+from mic.web.headers import OWN_AGENT, refusal_answer
+from mic.web.request_body import Body, ChunkedBody, FixedBody
+from mic.web.request_head import (
+    HTTP_1_1,
+    MAX_FIELDS,
+    MAX_HEAD,
+    Refusal,
+    RequestLine,
+    body_length,
+    check_host,
+    field,
+    request_line,
+)
+from mic.web.stats import NONE, Served
+from mic.web.transport import FileTransport
 
 _TLS_HANDSHAKE = b"\x16"
-"""What a TLS client begins with (RFC 8446 section 5.1), and no HTTP client."""
+"""First bytes of a TLS client (RFC 8446 section 5.1), and of no HTTP client."""
 
-_LOOKS = 6
-"""How often progress is looked at within the time an answer may stand still."""
+_TOO_LONG = (431, f"A request's header may have {MAX_HEAD} bytes.")
 
-_ACKED = struct.Struct("=120xQ")
-"""``tcpi_bytes_acked`` of ``struct tcp_info`` (linux/tcp.h): what has reached the client."""
+_READ = frozenset(
+    (
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-range",
+        b"if-unmodified-since",
+        b"range",
+        b"transfer-encoding",
+    )
+)
+"""The fields that have a meaning for mic. Others are checked and dropped: 500 of them would cost
+50 KiB, and Twisted keeps the names of ten thousand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How long clients may take, in seconds."""
+    """Time limits for clients, in seconds."""
 
     headers: float = 10.0
-    """For a request's head (and unwanted body), from its first byte."""
+    """For a request's head (and unwanted body), from its first byte; for a TLS handshake, from
+    the connection's begin."""
 
     idle: float = 120.0
-    """Between requests."""
+    """Time between requests."""
 
     stall: float = 300.0
-    """Without taking any of an answer: people change discs, BMCs reset, then go on."""
+    """Time without reading anything of a response; BMCs are reset and continue."""
 
 
 class ChannelSet(Protocol):
-    """Where connections are counted, what is allowed to them, who answers plain requests."""
+    """Parts of the site that a connection needs: its limits, its counts and the fast lane."""
 
     fast_lane: FastLane
     served: Served
     channels: set[ImageChannel]
+    peak: int
     limits: Limits
 
     def tls_failed(self, client: str, reason: str) -> None:
         """A client could not agree with us on TLS."""
 
+    def body(self, image: Image, start: int, stop: int) -> ImageBody:
+        """The bytes ``start`` to ``stop`` of an image, to be sent as the client takes them."""
 
-@implementer(IHalfCloseableProtocol)
-class ImageChannel(HTTPChannel):
+    def cut(self, channel: ImageChannel, label: ImageId, why: Failure) -> None:
+        """Break off a body that cannot be read."""
+
+
+class _Answered:
+    """Placeholder of a request of the fast lane until its response is sent."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The connection is gone, and its producer stopped."""
+
+
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
+class ImageChannel(FlowChannel):
     """One client connection; ``client`` is how logs call who is at its other end.
 
     Closed when a request takes too long to arrive, when it idles between requests, and when a
-    body makes no progress; `timeoutConnection` of Twisted stands still while a request is
-    answered, so the last is watched here.
+    body makes no progress.
     """
 
-    # Closing has a time limit of its own: see `loseConnection`.
-    abortTimeout = None  # type: ignore[assignment]
+    # Scripts and some firmware end lines in LF alone. Waiting for a CR would be silence to them.
+    delimiter = b"\n"
+    MAX_LENGTH = MAX_HEAD
+    totalHeadersSize = MAX_HEAD
 
     site: ChannelSet
-    transport: ITCPTransport
     fresh = True
-    """Whether its first request is still to come: its client connected to ask for something."""
+    """Whether the client has not sent its first request yet."""
 
     _deadline: IDelayedCall | None = None
-    _stalled: IDelayedCall | None = None
-    _progress = 0
-    _still = 0
-    _resumed = 0
     client = ""
     _refused = False
     _half_closed = False
-    _unsent: Request | None = None
+    _handshaking = False
+
+    # Of the request that is arriving.
+    _line: RequestLine | None = None
+    _is_head = False
+    _head_length = 0
+    _fields = 0
+    _body: Body | None = None
 
     def connectionMade(self) -> None:
-        """Count the connection, and keep the kernel from buffering much for it."""
+        """Count the connection."""
+        self.stall = self.site.limits.stall
         super().connectionMade()
-        sock = self._tcp_socket()
-        if sock is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT)
         self.client = _name(self.transport.getPeer())
         self.site.channels.add(self)
+        self.site.peak = max(self.site.peak, len(self.site.channels))
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            self._handshaking = True
+            self._expect_request()
+
+    def handshakeCompleted(self) -> None:
+        """TLS is set up: the client may idle now as any other."""
+        if self._handshaking:
+            self._handshaking = False
+            self._deadline = cancel(self._deadline)
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes of requests."""
@@ -108,7 +161,7 @@ class ImageChannel(HTTPChannel):
             # With a deadline some of a request has come already; without one too, if that came
             # in one go with the request before it, and was not a whole line.
             if self._deadline is None and self.persistent and not self._buffer:
-                if self.site.fast_lane.serve(data, self.client, self.transport):
+                if self.site.fast_lane.serve(data, self.client, self.transport, self._send_rest):
                     self.fresh = False
                     self.resetTimeout()
                     return
@@ -116,53 +169,129 @@ class ImageChannel(HTTPChannel):
                 # It would wait for an answer until what it sent counts as a slow request.
                 self.loseConnection()
                 return
-            self._expect_request()
         super().dataReceived(data)
+        if self.line_mode and not self._busyReceiving and b"\r" in self._buffer[:-1]:
+            # It never becomes a line that is served: what follows the CR is no LF.
+            self.lineReceived(self.clearLineBuffer())
+        if self._deadline is None and self._is_receiving():
+            self._expect_request()
 
     def lineReceived(self, line: bytes) -> None:
         """Take a line of a request's head."""
-        # Pipelined requests come from a buffer, not through dataReceived.
-        self._expect_request()
-        super().lineReceived(line)
+        if self._refused or not self.persistent:
+            return
+        self._head_length += len(line) + 1
+        line = line.removesuffix(b"\r")
+        self._note_method(line)
+        try:
+            if b"\r" in line:
+                raise Refusal(400, "A line of the header holds a bare CR.")
+            if self._head_length > MAX_HEAD:
+                raise Refusal(*_TOO_LONG)
+            if self._line is None and line:
+                self._line = request_line(line)
+                line = b" ".join(self._line)
+            super().lineReceived(line)
+        except Refusal as refusal:
+            self.refuse(refusal)
 
-    def lineLengthExceeded(self, _line: bytes) -> None:
+    def lineLengthExceeded(self, line: bytes) -> None:
         """A line of a request's head does not end."""
+        self._note_method(line)
         # Twisted closes the transport, which then waits for us, its producer, for ever.
-        self.refuse(b"431 Request Header Fields Too Large")
+        self.refuse(Refusal(*_TOO_LONG))
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Take a field of a request's head; raises `Refusal`."""
+        name, value = field(line)
+        self._fields += 1
+        if self._fields > MAX_FIELDS:
+            raise Refusal(431, f"A request's header may have {MAX_FIELDS} fields.")
+        known = name.lower()
+        if known in _READ or (known == b"user-agent" and value.startswith(OWN_AGENT)):
+            self.requests[-1].requestHeaders.addRawHeader(name, value)
+        return True
+
+    def allHeadersReceived(self) -> None:
+        """A request's head is there, whole; raises `Refusal`."""
+        headers = self.requests[-1].requestHeaders
+        assert self._line is not None  # noqa: S101
+        version = self._line.version
+        check_host(version, headers.getRawHeaders(b"Host", []))
+        self.length = body_length(
+            version,
+            headers.getRawHeaders(b"Content-Length", []),
+            headers.getRawHeaders(b"Transfer-Encoding", []),
+        )
+        if self.length == 0:
+            # There is nothing to continue with.
+            headers.removeHeader(b"Expect")
+        else:
+            self._body = ChunkedBody() if self.length is None else FixedBody(self.length)
+        super().allHeadersReceived()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Take bytes of a request's body, or of requests behind the one that is answered."""
+        if self._body is None:
+            super().rawDataReceived(data)
+            return
+        try:
+            rest = self._body.feed(data)
+        except Refusal as refusal:
+            self.refuse(refusal)
+        else:
+            if rest is not None:
+                self._finishRequestBody(rest)
 
     def allContentReceived(self) -> None:
         """A request is there, whole."""
         if self._refused:
             return
-        self._deadline = _cancel(self._deadline)
+        self._deadline = cancel(self._deadline)
         self.fresh = False
+        self._line, self._body = None, None
+        self._head_length = self._fields = 0
+        self._is_head = False
         super().allContentReceived()
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """Whether the connection stays open after the answer to ``request``."""
-        # Twisted knows "close" only as the first line's only option, or between spaces.
+        # Twisted knows one option in one line, and keeps no connection of HTTP/1.0.
         lines = request.requestHeaders.getRawHeaders(b"Connection", [])
-        options = {option.strip().lower() for line in lines for option in line.split(b",")}
-        if b"close" in options:
-            request.requestHeaders.setRawHeaders(b"Connection", [b"close"])
-        persistent: bool = super().checkPersistence(request, version)
-        return persistent
+        options = {option.strip(b" \t").lower() for line in lines for option in line.split(b",")}
+        if b"close" in options or (version != HTTP_1_1 and b"keep-alive" not in options):
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            return False
+        if version != HTTP_1_1:
+            request.responseHeaders.setRawHeaders(b"Connection", [b"keep-alive"])
+        return True
+
+    def _send_rest(self, image: Image, start: int, stop: int) -> None:
+        """Send what the client did not take at once of an answer of the fast lane."""
+        request: Any = _Answered()
+        self.requests.append(request)
+        self._handlingRequest = True
+        self.setRawMode()
+        body = self.site.body(image, start, stop)
+        self.registerProducer(body, True)
+
+        def finish(_result: object) -> None:
+            self.unregisterProducer()
+            self.requestDone(request)
+
+        assert isinstance(self.transport, FileTransport)  # noqa: S101
+        done = body.startProducing(self.transport)
+        done.addCallbacks(finish, partial(self.site.cut, self, image.id))
 
     def requestDone(self, request: Request) -> None:
-        """A request is answered: take the next one, once there is room for its answer."""
-        if self._waitingForTransport:
-            # Else a client that sends a thousand requests and reads nothing costs a thousand
-            # answers of memory.
-            self._unsent = request
-            self._watch()
-            return
+        """A request is answered: take the next one when the answer is sent."""
         super().requestDone(request)
         # Else we are inside the loop that takes pipelined requests from the buffer.
-        if self._half_closed and not self._busyReceiving:
+        if self._half_closed and not (self._handlingRequest or self._busyReceiving):
             self.readConnectionLost()
 
     def readConnectionLost(self) -> None:
-        """The client sends no more (``nc``, some BMCs); what it asked for it still gets."""
+        """Keep answering a client that closed its side (``nc``, some BMCs)."""
         self._half_closed = True
         if not self._handlingRequest:
             self.loseConnection()
@@ -170,112 +299,66 @@ class ImageChannel(HTTPChannel):
     def writeConnectionLost(self) -> None:
         """Never comes: we close both directions at once."""
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """A body begins."""
-        super().registerProducer(producer, streaming)
-        self._watch()
-
-    def unregisterProducer(self) -> None:
-        """A body is over."""
-        super().unregisterProducer()
-        self._stalled = _cancel(self._stalled)
-
-    def resumeProducing(self) -> None:
-        """The client took some."""
-        self._resumed += 1
-        super().resumeProducing()
-        if self._unsent is not None:
-            request, self._unsent = self._unsent, None
-            self._stalled = _cancel(self._stalled)
-            self.requestDone(request)
-
-    def loseConnection(self) -> None:
-        """Close when all is sent, or when the client does not take it."""
-        super().loseConnection()
-        self._watch()
-
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self.site.channels.discard(self)
         if self.fresh and reason.check(SSL.Error):
             self.site.tls_failed(self.client, openssl_reason(reason.value))
-        self._deadline = _cancel(self._deadline)
-        self._stalled = _cancel(self._stalled)
+        self._deadline = cancel(self._deadline)
         super().connectionLost(reason)
 
-    def refuse(self, status: bytes) -> None:
-        """Answer a request that is still arriving, and close."""
-        if not self._refused:
-            self._refused = True
-            self.site.served.answers[NONE].count(int(status[:3]))
-            head = b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-            self.transport.write(head % status)
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer a request that is still arriving, and close when the client has sent all."""
+        if self._refused:
+            return
+        self._refused = True
+        self.site.served.answers[NONE].count(refusal.status)
+        self.transport.write(refusal_answer(refusal, int(time.time()), body=not self._is_head))
+        self._deadline = cancel(self._deadline)
+        if self._half_closed or not isinstance(self.transport, FileTransport):
+            # TLS has an end of its own, which waits for the client's.
             self.loseConnection()
+        else:
+            self.transport.finish_writing()
+            self._deadline = self.callLater(self.site.limits.headers, self._end_refusal)
+
+    def _end_refusal(self) -> None:
+        self._deadline = None
+        self.loseConnection()
 
     def abortConnection(self) -> None:
         """Break off at once; what was not sent is lost."""
         self.transport.abortConnection()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        # Twisted answers by itself what is no HTTP, and tells nobody.
-        self.site.served.answers[NONE].count(400)
-        super()._respondToBadRequestAndDisconnect()
+        # What Twisted finds by itself, and would answer without a word.
+        self.refuse(Refusal(400, "The request is malformed."))
+
+    def _note_method(self, line: bytes) -> None:
+        if self._line is None:
+            # Whatever is wrong with it: no refusal of a HEAD may have a body.
+            self._is_head = line.startswith(b"HEAD ")
 
     def _expect_request(self) -> None:
         if self._deadline is None:
             self._deadline = self.callLater(self.site.limits.headers, self._late)
 
+    def _is_receiving(self) -> bool:
+        """Whether some of a request is there, and not yet all of it."""
+        return bool(self._buffer or self.requests) and not (self._handlingRequest or self._refused)
+
     def _late(self) -> None:
         self._deadline = None
         self.site.served.broken_off["slow_request"] += 1
+        if self._handshaking:
+            reason = f"the handshake took more than {self.site.limits.headers:g} s"
+            self.site.tls_failed(self.client, reason)
         self.abortConnection()
 
-    def _watch(self) -> None:
-        """Break off when the client takes nothing of an answer for too long."""
-        if self._stalled is None:
-            self._progress, self._still = self._taken(), 0
-            self._look_later()
-
-    def _look_later(self) -> None:
-        self._stalled = self.callLater(self.site.limits.stall / _LOOKS, self._look)
-
-    def _look(self) -> None:
-        self._stalled = None
-        taken = self._taken()
-        self._still = self._still + 1 if taken == self._progress else 0
-        self._progress = taken
-        if self._still < _LOOKS:
-            self._look_later()
-        else:
-            self.site.served.broken_off["stalled"] += 1
-            self.abortConnection()
-
-    def _taken(self) -> int:
-        """What grows as the client takes what we send."""
-        sock = self._tcp_socket()
-        if sock is None:
-            return self._resumed
-        # A slow client's bytes are acknowledged long before there is room for more.
-        acked: int = _ACKED.unpack(
-            sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size)
-        )[0]
-        return acked
-
-    def _tcp_socket(self) -> socket.socket | None:
-        """The socket, if it is TCP's and open; behind TLS there is one, too."""
-        transport = getattr(self.transport, "transport", self.transport)
-        if isinstance(transport, Connection) and transport.connected:
-            sock: socket.socket = transport.getHandle()
-            if sock.family in (socket.AF_INET, socket.AF_INET6):
-                return sock
-        return None
-
-
-def _cancel(call: IDelayedCall | None) -> IDelayedCall | None:
-    """Cancel a call that may have run or never been made; what to remember of it: nothing."""
-    if call is not None and call.active():
-        call.cancel()
-    return None
+    def stalled(self) -> None:
+        """Abort the connection: the client took nothing for too long."""
+        self.site.served.broken_off["stalled"] += 1
+        super().stalled()
 
 
 def _name(peer: IAddress) -> str:

@@ -14,7 +14,7 @@ _TAG = re.compile(rb'[ \t]*(?:(W/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*)?(?:,|\Z)
 
 
 class Outcome(Enum):
-    """What the conditions of a request decide."""
+    """Result of a request's conditions."""
 
     PROCEED = auto()
     NOT_MODIFIED = auto()
@@ -33,7 +33,7 @@ class Conditions:
 
 
 def evaluate(conditions: Conditions, etag: bytes, last_modified: int) -> Outcome:
-    """Decide in the order of section 13.2.2, for a representation with these validators."""
+    """Return the outcome for these validators, in the order of section 13.2.2."""
     if conditions.if_match is not None:
         if not _matches(conditions.if_match, etag, weak=False):
             return Outcome.FAILED
@@ -52,7 +52,7 @@ def evaluate(conditions: Conditions, etag: bytes, last_modified: int) -> Outcome
 
 
 def range_applies(if_range: bytes | None, etag: bytes, last_modified: int) -> bool:
-    """Whether ``Range`` counts, given ``If-Range`` (section 13.1.5).
+    """Return whether ``Range`` applies, given ``If-Range`` (section 13.1.5).
 
     Our dates are strong: they move with every change of the bytes, by at least a second.
     """
@@ -80,7 +80,7 @@ def _matches(header: bytes, etag: bytes, *, weak: bool) -> bool:
 
 
 def parse_date(text: bytes) -> int | None:
-    """An HTTP date, in any of the forms of section 5.6.7, as seconds since the epoch.
+    """Return an HTTP date in any form of section 5.6.7 as seconds since the epoch.
 
     None for what is no date: such a header field is ignored.
     """
@@ -96,5 +96,5 @@ def parse_date(text: bytes) -> int | None:
 
 
 def format_date(seconds: int) -> bytes:
-    """Seconds since the epoch as the preferred form of an HTTP date."""
+    """Return seconds since the epoch in the preferred form of an HTTP date."""
     return email.utils.formatdate(seconds, usegmt=True).encode()

@@ -10,26 +10,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.internet.interfaces import ITransport
 from twisted.web.http import datetimeToString
 
-from mic.errors import MicError
-from mic.image.basefile import BaseFile
-from mic.image.layout import FileRange
-from mic.images import Images
+from mic.common.errors import MicError
+from mic.downloads.tracker import Downloads
+from mic.images.store import Image, Store
+from mic.media.basefile import BaseFile
+from mic.media.layout import FileRange, Layout
 from mic.web.body import SMALL
-from mic.web.downloads import Downloads
 from mic.web.headers import SERVER, content_range, image_head
 from mic.web.ranges import resolve
-from mic.web.served import Served
+from mic.web.request_head import HOST
+from mic.web.stats import Served
 from mic.web.transport import FileTransport
 
 _LONGEST_HEAD = 2048
 # Fields that change nothing in our answers. All others, doubled ranges and conditions among
 # them, are not plain; nor is a name that would have to be decoded.
 _IGNORED = (
-    rb"(?:(?i:Host|User-Agent|Accept|Accept-Encoding|Accept-Language|Authorization|Cache-Control"
+    # With the plus, HOST gives nothing back either.
+    rb"(?:(?i:Host):[ ]*+" + HOST + rb"+[ ]*+\r\n"
+    # The agent of mic's own commands is not counted as a reader: see mic.web.resource.
+    rb"|(?i:User-Agent):[ ]*+(?!mic/)[ -~]*+\r\n"
+    rb"|(?i:Accept|Accept-Encoding|Accept-Language|Authorization|Cache-Control"
     rb"|Pragma):[ -~]*+\r\n|(?i:Connection: keep-alive)\r\n)*+"
 )
 _PLAIN = re.compile(
@@ -42,11 +48,18 @@ _PLAIN = re.compile(
 _START = b"HTTP/1.1 206 Partial Content\r\nServer: %s\r\nDate: " % SERVER
 
 
+class SendRest(Protocol):
+    """Sends what is left of an answer."""
+
+    def __call__(self, image: Image, start: int, stop: int) -> None:
+        """Send the bytes ``start`` to ``stop`` of ``image`` as the client takes them."""
+
+
 class FastLane:
     """Answers plain requests. ``clock`` gives seconds since the epoch."""
 
     def __init__(
-        self, images: Images, downloads: Downloads, served: Served, clock: Callable[[], float]
+        self, images: Store, downloads: Downloads, served: Served, clock: Callable[[], float]
     ) -> None:
         self._images = images
         self._downloads = downloads
@@ -54,12 +67,18 @@ class FastLane:
         self._clock = clock
         self._second = 0
         self._start = b""
-        # One for all: what is in it goes out, or is copied, before the next request comes.
+        # One for all: what is in it goes out, or is read again, before the next request comes.
         self._buffer = memoryview(bytearray(SMALL))
 
-    def serve(self, data: bytes, client: str, transport: ITransport) -> bool:
-        """Answer ``data`` if it is one whole plain request; else do nothing. Tells which."""
+    def serve(self, data: bytes, client: str, transport: ITransport, send_rest: SendRest) -> bool:
+        """Answer ``data`` if it is one whole plain request; return whether it is.
+
+        ``send_rest`` is called when the client does not take all of the answer at once.
+        """
         if len(data) > _LONGEST_HEAD or (match := _PLAIN.fullmatch(data)) is None:
+            return False
+        if data.lower().count(b"\r\nhost:") != 1:
+            # HTTP/1.1 requires one: the normal way refuses the request.
             return False
         name, first, last = match.groups()
         entry = self._images.entry(name.decode())
@@ -74,17 +93,12 @@ class FastLane:
         length = stop - start
         if not 0 < length <= SMALL:
             return False
-        piece, inner = image.layout.locate(start)
-        if not isinstance(piece, FileRange) or inner + length > len(piece):
-            return False
-        if not isinstance(piece.source, BaseFile):
-            return False
         body = self._buffer[:length]
         try:
-            if not piece.source.cache.readinto(body, piece.start + inner):
+            if not _fill(body, image.layout, start):
                 return False
             # After the read: an image that is still current was not written to before that.
-            if self._images.current(entry) is not image:
+            if self._images.loaded(entry) is not image:
                 return False
         except (OSError, MicError):
             return False
@@ -103,9 +117,36 @@ class FastLane:
         answers = self._answers[entry.content.kind]
         answers.statuses[206] += 1
         answers.bytes += length
-        self._downloads.count(image.label, client, image.etag, size=size, start=start, stop=stop)
+        self._downloads.count(image.id, client, image.etag, size=size, start=start, stop=stop)
         if isinstance(transport, FileTransport):
-            transport.write_now(head, body)
+            taken = transport.write_now(head, body)
+            if taken < length:
+                send_rest(image, start + taken, stop)
         else:
             transport.write(head + body)
         return True
+
+
+def _fill(buffer: memoryview, layout: Layout, position: int) -> bool:
+    """Fill ``buffer`` from ``position`` of an image, if that needs no wait; return whether it did.
+
+    What is read of a file is right only if the file is checked afterwards. Raises `OSError`.
+    """
+    while True:
+        piece, inner = layout.locate(position)
+        count = len(piece) - inner
+        # Most ranges end in the piece where they begin; that costs no view of a part.
+        whole = count >= len(buffer)
+        part = buffer if whole else buffer[:count]
+        if isinstance(piece, FileRange):
+            source = piece.source
+            if not isinstance(source, BaseFile):
+                return False
+            if not source.cache.readinto(part, piece.start + inner):
+                return False
+        else:
+            part[:] = piece.data[inner : inner + len(part)]
+        if whole:
+            return True
+        buffer = buffer[count:]
+        position += count

@@ -10,7 +10,8 @@ MAX_PARTS = 16
 
 _SPEC = re.compile(rb"([0-9]*)-([0-9]*)", re.ASCII)
 _MAX_HEADER = 4096
-# No image has more bytes than a number of this many digits counts.
+# No image has a byte at a position of more digits: they all mean the same. `int` may raise for
+# thousands of them.
 _MAX_DIGITS = 20
 
 
@@ -30,14 +31,14 @@ class Unsatisfiable(Exception):
 
 
 def parse(header: bytes, size: int) -> tuple[ByteRange, ...] | None:
-    """The ranges to send of an image of ``size`` bytes, in the order asked for.
+    """Return the ranges to send of an image of ``size`` bytes, in the requested order.
 
     None means: as if there were no header. That is so for another unit, for malformed text, and
     for what section 14.2 lets a server ignore: many ranges, or more bytes than the image has.
     Raises `Unsatisfiable`.
     """
     unit, equals, text = header.partition(b"=")
-    if not equals or unit.strip().lower() != b"bytes" or len(text) > _MAX_HEADER:
+    if not equals or unit.strip(b" \t").lower() != b"bytes" or len(text) > _MAX_HEADER:
         return None
     ranges: list[ByteRange] = []
     specs = [spec for spec in (part.strip(b" \t") for part in text.split(b",")) if spec]
@@ -47,12 +48,10 @@ def parse(header: bytes, size: int) -> tuple[ByteRange, ...] | None:
         match = _SPEC.fullmatch(spec)
         if match is None or spec == b"-":
             return None
-        first, last = match.groups()
-        if len(first) > _MAX_DIGITS or len(last) > _MAX_DIGITS:
+        first, last = map(_without_zeros, match.groups())
+        if first and last and (len(last), last) < (len(first), first):
             return None
-        if first and last and int(last) < int(first):
-            return None
-        found = resolve(first, last, size)
+        found = resolve(_bounded(first), _bounded(last), size)
         if found is not None:
             ranges.append(ByteRange(start=found[0], stop=found[1]))
     if not ranges:
@@ -74,3 +73,11 @@ def resolve(first: bytes, last: bytes, size: int) -> tuple[int, int] | None:
     if start >= size:
         return None
     return start, min(int(last) + 1, size) if last else size
+
+
+def _without_zeros(digits: bytes) -> bytes:
+    return digits.lstrip(b"0") or digits[:1]
+
+
+def _bounded(digits: bytes) -> bytes:
+    return digits if len(digits) <= _MAX_DIGITS else b"9" * _MAX_DIGITS

@@ -2,12 +2,17 @@
 
 Only plain TCP: over TLS the protocol's transport is another object, and a file sent past it
 would go out in the clear.
+
+What the socket does not take waits in a queue. The queue holds as little memory as it can: ranges
+of files, views of bytes that are in memory anyway, and small copies. Its owner is paused as soon as
+anything waits, so that a client that does not read costs one answer at most.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,37 +21,47 @@ from typing import Any
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Server
 
+from mic.media.basefile import BaseChanged, BaseFile
+
 _TURN = 2 * 1024 * 1024
 """Bytes for one client before others get their turn."""
 
-_RECEIVED = 16 * 1024
-"""Bytes taken at a time: requests are small."""
+_RESUMED = 64 * 1024
+"""Cost of resuming a producer, in bytes: it may be a pipelined request, whose answer
+takes longer to make than to send."""
+
+_RECEIVED = 2 * 1024
+"""Upper bound on the bytes read at a time. Requests are small, and what comes behind one that is
+being answered is kept until its turn."""
 
 _BUFFERS = 64
 """Buffers that go into one system call; the kernel takes up to 1024 (IOV_MAX)."""
 
-Buffer = bytes | memoryview
+Buffer = bytes | bytearray | memoryview
 
 
 class FilePiece:
-    """The bytes ``start`` to ``stop`` of a descriptor; ``sent`` is told what went out of them,
-    ``intact`` says before whether they are still the right ones."""
+    """The bytes ``start`` to ``stop`` of a file, queued to be sent.
 
-    __slots__ = ("fd", "intact", "sent", "start", "stop")
+    ``sent`` is called with the number of bytes that went out, each time, ``failed`` once if the
+    rest cannot be sent.
+    """
+
+    __slots__ = ("failed", "sent", "source", "start", "stop")
 
     def __init__(
         self,
-        fd: int,
+        source: BaseFile,
         start: int,
         stop: int,
         sent: Callable[[int], None],
-        intact: Callable[[], bool],
+        failed: Callable[[Exception], None],
     ) -> None:
-        self.fd = fd
+        self.source = source
         self.start = start
         self.stop = stop
         self.sent = sent
-        self.intact = intact
+        self.failed = failed
 
 
 class FileTransport(Server):
@@ -58,56 +73,93 @@ class FileTransport(Server):
 
     producer: Any
     protocol: Any
+    bufferSize = 0
+    """Bytes that may wait before the producer is paused: none."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._queue: deque[Buffer | FilePiece] = deque()
-        self._buffered = 0
-        # Whoever sets it sends what is queued and asks for writability by itself.
+        # Set by methods that send what is queued and ask for writability themselves.
         self._busy = False
+        self._aborted = False
+        self._finishing = False
         super().__init__(*args, **kwargs)
 
+    @property
+    def has_queued(self) -> bool:
+        """Whether anything waits to be sent."""
+        return bool(self._queue)
+
     def write(self, data: Buffer) -> None:
-        """Send bytes after what is queued."""
-        if self.connected and data:
+        """Send bytes after what is queued; a view must not change until they are sent."""
+        if self.connected and data and not self._aborted:
             self._queue.append(data)
-            self._buffered += len(data)
-            if self._buffered > self.bufferSize:
-                self._pause()
+            self._pause()
             self.startWriting()
 
     def writeSequence(self, iovec: Any) -> None:
         """Send bytes after what is queued; a response's head comes in dozens of pieces."""
         self.write(b"".join(iovec))
 
-    def write_now(self, head: bytes, body: memoryview) -> None:
-        """Send both after what is queued; ``body`` may change as soon as this returns."""
-        count = 0
-        if self.connected and not self._queue:
-            # Where the socket is full, or broken, the next attempt will show it.
-            with suppress(OSError):
-                count = self.socket.sendmsg((head, body))
-        if count < len(head) + len(body):
-            self.write((head + body)[count:])
+    def write_now(self, head: bytes, body: memoryview) -> int:
+        """Send both after what is queued, and return how many bytes of ``body`` were taken.
+
+        The rest of ``body`` is not queued: the caller sends it from where it keeps it, or closes
+        the connection. ``body`` may change as soon as this returns.
+        """
+        if not self.connected or self._aborted:
+            return len(body)
+        if self._queue:
+            self.write(head)
+            return self._write_behind(body)
+        try:
+            count = self.socket.sendmsg((head, body)) - len(head)
+        except OSError:
+            # The socket is full, or broken, which the next attempt will show.
+            count = -len(head)
+        if count < 0:
+            self.write(head[count:])
+            return 0
+        return count
+
+    def _write_behind(self, body: memoryview) -> int:
+        self._queue.append(body)
+        try:
+            self._send(_TURN)
+        except OSError:
+            self.startWriting()
+        # Nothing was queued behind it: what is last now is what was not taken of it.
+        left = self._queue.pop() if self._queue else b""
+        assert not isinstance(left, FilePiece)  # noqa: S101
+        return len(body) - len(left)
 
     def send_file(
         self,
-        fd: int,
+        source: BaseFile,
         start: int,
         stop: int,
         sent: Callable[[int], None],
-        intact: Callable[[], bool] = lambda: True,
+        failed: Callable[[Exception], None],
     ) -> None:
         """Send the bytes ``start`` to ``stop`` of a file after what is queued.
 
-        ``sent`` is told how many went out, each time; 0 means that the file has no more, cannot
-        be read or is not ``intact``, and the connection is closed then. ``intact`` is asked
-        before each sending: a client may stop for minutes between two. A streaming producer is
-        paused until all are gone.
+        ``sent`` is called with the number of bytes that went out, each time. The file is checked
+        before and after each sending: a client may stop for minutes between two. When it has
+        changed, has no more bytes or cannot be read, the connection is closed at once and
+        ``failed`` called with the reason. A streaming producer is paused until all are gone.
         """
-        if self.connected:
-            self._queue.append(FilePiece(fd, start, stop, sent, intact))
+        if self.connected and not self._aborted:
+            self._queue.append(FilePiece(source, start, stop, sent, failed))
             self._pause()
             self.startWriting()
+
+    def finish_writing(self) -> None:
+        """Send what is queued, then let the client know that nothing follows, and go on reading.
+
+        To close instead would reset the connection while the client still sends, and what it had
+        not read by then would be lost.
+        """
+        self._finishing = True
+        self.startWriting()
 
     def doRead(self) -> Any:
         """Hand bytes to the protocol, and send what it answers."""
@@ -125,10 +177,10 @@ class FileTransport(Server):
         finally:
             self._busy = False
         try:
-            drained = not self._queue or self._drain()
+            drained = not (self._queue or self.producerPaused) or self._drain()
         except OSError:
             drained = False
-        if self.connected and (self.disconnecting or not drained):
+        if self.connected and (self.disconnecting or self._finishing or not drained):
             # Errors and the end are for doWrite: found while reading they would mean that the
             # client has sent its last.
             self.startWriting()
@@ -144,7 +196,12 @@ class FileTransport(Server):
         self.stopWriting()
         # A connection that is to be closed waits for what its producer still has to write; one
         # that was not held back has written it. (Behind TLS the channel is a producer throughout.)
-        written = self.producer is None or (self.streamingProducer and not self.producerPaused)
+        written = self.producer is None or not self._is_awaited()
+        if self._finishing and written:
+            self._finishing = False
+            # Where the client is gone already, reading shows it.
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
         return CONNECTION_DONE if self.disconnecting and written else None
 
     def startWriting(self) -> None:
@@ -154,6 +211,7 @@ class FileTransport(Server):
 
     def abortConnection(self) -> None:
         """Close at once, and forget what is queued."""
+        self._aborted = True
         self._queue.clear()
         super().abortConnection()
 
@@ -162,8 +220,12 @@ class FileTransport(Server):
         self._queue.clear()
         super().connectionLost(reason)
 
+    def _is_awaited(self) -> bool:
+        """Whether the producer waits to be asked for more."""
+        return self.producerPaused or not self.streamingProducer
+
     def _pause(self) -> None:
-        if self.producer is not None and self.streamingProducer:
+        if self.producer is not None and self.streamingProducer and not self.producerPaused:
             self.producerPaused = True
             self.producer.pauseProducing()
 
@@ -173,7 +235,7 @@ class FileTransport(Server):
         Raises `OSError` when the connection is broken.
         """
         left = _TURN
-        self._busy = True
+        busy, self._busy = self._busy, True
         try:
             while True:
                 while self._queue:
@@ -182,14 +244,17 @@ class FileTransport(Server):
                         return False
                     left -= count
                 producer = self.producer
-                if producer is None or (self.streamingProducer and not self.producerPaused):
+                if self._aborted or producer is None or not self._is_awaited():
                     return True
+                if left <= 0:
+                    return False
+                left -= _RESUMED
                 self.producerPaused = False
                 producer.resumeProducing()
-                if not self._queue:
+                if not self._queue and not self.producerPaused:
                     return True
         finally:
-            self._busy = False
+            self._busy = busy
 
     def _send(self, most: int) -> int:
         """Send from the head of the queue; how many bytes the socket took."""
@@ -208,7 +273,6 @@ class FileTransport(Server):
             count = self.socket.sendmsg(buffers)
         except BlockingIOError:
             return 0
-        self._buffered -= count
         left = count
         for buffer in buffers:
             if left < len(buffer):
@@ -221,19 +285,27 @@ class FileTransport(Server):
     def _send_from_file(self, piece: FilePiece, most: int) -> int:
         wanted = min(piece.stop - piece.start, most)
         try:
-            count = 0
-            if piece.intact():
-                count = os.sendfile(self.socket.fileno(), piece.fd, piece.start, wanted)
+            piece.source.check()
+            count = os.sendfile(self.socket.fileno(), piece.source.fd, piece.start, wanted)
+            if not count:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), piece.source.path)
         except BlockingIOError:
             return 0
-        except OSError as error:
-            if error.errno != errno.EIO:
+        except (OSError, BaseChanged) as error:
+            if isinstance(error, OSError) and error.errno != errno.EIO:
                 raise
-            count = 0
-        if not count:
-            self.abortConnection()
-        elif count == piece.stop - piece.start:
-            self._queue.popleft()
+            self._fail(piece, error)
+            return 0
         piece.start += count
+        if piece.start == piece.stop:
+            self._queue.popleft()
         piece.sent(count)
+        try:
+            piece.source.check()
+        except (OSError, BaseChanged) as error:
+            self._fail(piece, error)
         return count
+
+    def _fail(self, piece: FilePiece, error: Exception) -> None:
+        self.abortConnection()
+        piece.failed(error)

@@ -17,7 +17,9 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 
 from mic.kube.api import Json, KubernetesApi, Page, Resource, WatchEvent
-from mic.kube.threads import PAGE_SIZE, ThreadedKubernetes, load_configuration
+from mic.kube.client import ThreadedKubernetes
+from mic.kube.counts import KubeCounts
+from mic.kube.kubeconfig import load_configuration
 
 reactor = cast(Any, _reactor)
 _numbers = itertools.count(1)
@@ -44,9 +46,11 @@ class Side:
     expire: Callable[[], None]
     """Make every version but the latest too old."""
     bookmark: Callable[[], None]
-    """Have the watches told of the present version, if the server does not do so by itself."""
+    """Send the current version to the watches, if the server does not do so by itself."""
     end_watches: Callable[[], None]
     """Have the watches end, if the server does not do so by itself."""
+    asked: Callable[[], int]
+    """How many requests there were."""
 
     async def everything(self, resource: Resource, selector: str = "") -> list[Json]:
         """All of the namespace, page after page."""
@@ -65,7 +69,7 @@ class Side:
                 return items
 
     async def version(self, resource: Resource) -> str:
-        """The version that a list tells of now."""
+        """The version that a list reports now."""
         return (await self._page(resource)).resource_version
 
     async def _page(self, resource: Resource) -> Page:
@@ -138,7 +142,7 @@ class _Short(Random):
 def memory() -> Side:
     """The implementation in memory."""
     number = next(_numbers)
-    api = MemoryKubernetes(reactor, page_size=PAGE_SIZE)
+    api = MemoryKubernetes(reactor)
     return Side(
         api=api,
         namespace=f"contract-{number}",
@@ -149,6 +153,7 @@ def memory() -> Side:
         expire=api.compact,
         bookmark=api.bookmark,
         end_watches=lambda: reactor.callLater(0.01, api.end_watches),
+        asked=lambda: len(api.requests),
     )
 
 
@@ -157,7 +162,10 @@ def server(kube: KubeServer, tmp_path: Path) -> Iterator[Side]:
     """The official client in threads, before a real API server, as its administrator."""
     number = next(_numbers)
     config = kube.kubeconfig(tmp_path / "admin", token=ADMINISTRATOR)
-    api = ThreadedKubernetes(load_configuration(str(config)), reactor, threads=6, random=_Short())
+    counts = KubeCounts()
+    api = ThreadedKubernetes(
+        load_configuration(str(config)), reactor, threads=6, random=_Short(), counts=counts
+    )
     side = Side(
         api=api,
         namespace=f"contract-{number}",
@@ -168,6 +176,7 @@ def server(kube: KubeServer, tmp_path: Path) -> Iterator[Side]:
         expire=kube.compact,
         bookmark=lambda: None,
         end_watches=lambda: None,
+        asked=counts.requests.total,
     )
     kube.create_namespace(side.namespace)
     kube.create_namespace(side.other_namespace)

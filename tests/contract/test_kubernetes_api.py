@@ -31,8 +31,10 @@ from mic.kube.api import (
     Json,
     NotFound,
     Unavailable,
+    page_size,
 )
-from mic.kube.threads import PAGE_SIZE, ThreadedKubernetes, load_configuration
+from mic.kube.client import ThreadedKubernetes
+from mic.kube.kubeconfig import load_configuration
 
 Watch = Callable[..., Watching]
 inline = pytest_twisted.ensureDeferred
@@ -90,12 +92,13 @@ async def test_a_list_obeys_label_selectors(side: Side) -> None:
 
 @inline
 async def test_a_long_list_comes_in_pages_of_one_moment(side: Side) -> None:
-    wanted = [f"s-{number:03}" for number in range(2 * PAGE_SIZE + 5)]
+    size = page_size(SECRETS)
+    wanted = [f"s-{number:03}" for number in range(2 * size + 5)]
     await gatherResults(
         Deferred.fromCoroutine(side.api.create(SECRETS, secret(side, name))) for name in wanted
     )
     first = await side.api.list(SECRETS, namespace=side.namespace)
-    assert len(first.items) == PAGE_SIZE
+    assert len(first.items) == size
     assert first.continue_token
     side.delete(SECRETS, side.namespace, wanted[-1])
     await side.api.create(SECRETS, secret(side, "z-late"))
@@ -103,7 +106,7 @@ async def test_a_long_list_comes_in_pages_of_one_moment(side: Side) -> None:
     while pages[-1].continue_token:
         token = pages[-1].continue_token
         pages.append(await side.api.list(SECRETS, namespace=side.namespace, continue_token=token))
-    assert [len(page.items) for page in pages] == [PAGE_SIZE, PAGE_SIZE, 5]
+    assert [len(page.items) for page in pages] == [size, size, 5]
     assert names([item for page in pages for item in page.items]) == wanted
     assert {page.resource_version for page in pages} == {first.resource_version}
 
@@ -112,7 +115,7 @@ async def test_a_long_list_comes_in_pages_of_one_moment(side: Side) -> None:
 async def test_pages_whose_moment_is_forgotten_are_gone(side: Side) -> None:
     await gatherResults(
         Deferred.fromCoroutine(side.api.create(PREPROVISIONING_IMAGES, image(side, f"i-{number}")))
-        for number in range(PAGE_SIZE + 1)
+        for number in range(page_size(PREPROVISIONING_IMAGES) + 1)
     )
     page = await side.api.list(PREPROVISIONING_IMAGES, namespace=side.namespace)
     await side.api.create(PREPROVISIONING_IMAGES, image(side, "later"))
@@ -129,7 +132,7 @@ async def test_pages_whose_moment_is_forgotten_are_gone(side: Side) -> None:
 
 
 @inline
-async def test_a_watch_tells_of_each_change_in_its_order(side: Side, watching: Watch) -> None:
+async def test_a_watch_reports_each_change_in_its_order(side: Side, watching: Watch) -> None:
     watch = watching(PREPROVISIONING_IMAGES, await side.version(PREPROVISIONING_IMAGES))
     made = await side.api.create(PREPROVISIONING_IMAGES, image(side, "a"))
     changed = side.edit(
@@ -196,7 +199,7 @@ async def test_a_watch_keeps_to_its_namespace_or_to_none(side: Side, watching: W
 
 
 @inline
-async def test_a_watch_tells_of_one_kind_alone(side: Side, watching: Watch) -> None:
+async def test_a_watch_reports_one_kind_alone(side: Side, watching: Watch) -> None:
     watch = watching(PREPROVISIONING_IMAGES, await side.version(PREPROVISIONING_IMAGES))
     await side.api.create(SECRETS, secret(side, "s"))
     await side.api.create(PREPROVISIONING_IMAGES, image(side, "a"))
@@ -589,6 +592,46 @@ async def test_errors_name_verb_kind_and_object_and_no_payload(side: Side) -> No
         await side.api.get(SECRETS, namespace=side.namespace, name="a")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["a/b", ".", "..", "A", "a%2fb", "%2e%2e", "é", "a b", "", "x" * 254, "a?watch=1", "a#b"],
+)
+@inline
+async def test_a_name_that_cannot_be_is_invalid_and_nothing_is_asked(side: Side, name: str) -> None:
+    """``a/b`` would be a subresource, ``.`` the whole list."""
+    made = await side.api.create(PREPROVISIONING_IMAGES, image(side, "a"))
+    await side.api.create(SECRETS, secret(side, "a", b"interfaces: []"))
+    asked = side.asked()
+
+    def renamed(**metadata: str) -> Json:
+        return {**made, "metadata": {**made["metadata"], **metadata}}
+
+    bodies = [renamed(name=name), renamed(namespace=name)]
+    tries: list[Callable[[], Awaitable[object]]] = [
+        lambda: side.api.get(SECRETS, namespace=side.namespace, name=name),
+        lambda: side.api.get(SECRETS, namespace=name, name="a"),
+        lambda: side.api.get(LEASES, namespace=name, name=name),
+        lambda: side.api.create(PREPROVISIONING_IMAGES, bodies[1]),
+    ]
+    for body in bodies:
+        tries.append(lambda body=body: side.api.replace(PREPROVISIONING_IMAGES, body))  # type: ignore[misc]
+        tries.append(lambda body=body: side.api.replace_status(PREPROVISIONING_IMAGES, body))  # type: ignore[misc]
+    if name:  # an empty namespace means all of them
+        tries.append(lambda: side.api.list(SECRETS, namespace=name))
+        tries.append(
+            lambda: side.api.watch(
+                SECRETS, namespace=name, resource_version="1", on_event=lambda event: None
+            )
+        )
+        tries.append(lambda: side.api.create(PREPROVISIONING_IMAGES, bodies[0]))
+    for each in tries:
+        with pytest.raises(Invalid) as caught:
+            await each()
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 1000
+    assert side.asked() == asked
+
+
 # --- what only a real server does ---------------------------------------------------------------
 
 
@@ -623,7 +666,7 @@ async def test_a_missing_right_is_named(
     server: Side, as_mic: Callable[..., ThreadedKubernetes]
 ) -> None:
     api = as_mic()
-    with pytest.raises(Forbidden, match="the right to create secrets is missing") as caught:
+    with pytest.raises(Forbidden, match=r"cannot create secrets .*: 403; grant `create`") as caught:
         await api.create(SECRETS, {**secret(server, "a"), "data": {"nmstate": MARKER + "=="}})
     assert caught.value.right == "create secrets"
     assert_says_nothing(caught.value)

@@ -10,6 +10,25 @@ import yaml
 from e2e import cache
 from kubeserver import KubeServer
 
+_LONGEST = (
+    "test_controller_endurance",
+    "test_soak",
+    "test_container",
+    "test_systemd",
+    "test_systemd_controller",
+    "test_bad_days",
+    "test_boot",
+    "test_bring_up",
+    "test_monitoring",
+)
+"""Modules that take a minute or more, some of them with one or two tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest modules, so that no worker has one alone at the end."""
+    rank = {name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
 
 @pytest.fixture
 def scratch() -> Iterator[Path]:

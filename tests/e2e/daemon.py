@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import mic
 _START = 60.0
 _STOP = 30.0
 # The mic that the tests import, wherever it is installed.
-_MIC = [sys.executable, "-c", "from mic.cli import main; main()"]
+_MIC = [sys.executable, "-c", "from mic.cli.main import main; main()"]
 _PLACE = str(Path(mic.__file__).parent.parent)
 
 
@@ -71,10 +71,19 @@ class Daemon:
 
 
 @contextmanager
-def running(hosts: Path, environment: Mapping[str, str]) -> Iterator[Daemon]:
-    """``mic static`` for the hosts in a directory, on a free port of loopback."""
+def running(
+    hosts: Path,
+    environment: Mapping[str, str],
+    *,
+    flags: Sequence[str] = ("-images-bind-addr", "127.0.0.1:0"),
+    within: Sequence[str] = (),
+) -> Iterator[Daemon]:
+    """``mic static`` for the hosts in a directory, on a free port of loopback.
+
+    ``within`` is a command that starts it, such as one that changes to another network.
+    """
     process = subprocess.Popen(
-        [*_MIC, "static", "-nmstate-dir", os.fspath(hosts), "-images-bind-addr", "127.0.0.1:0"],
+        [*within, *_MIC, "static", "-nmstate-dir", os.fspath(hosts), *flags],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": _PLACE, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -89,10 +98,10 @@ def running(hosts: Path, environment: Mapping[str, str]) -> Iterator[Daemon]:
         process.wait()
 
 
-def show(target: str) -> bytes:
-    """The config that ``mic show`` finds in an image."""
+def show(target: str, within: Sequence[str] = ()) -> bytes:
+    """The config that ``mic show`` finds in an image; ``within`` as for `running`."""
     run = subprocess.run(
-        [*_MIC, "show", "-json", "-show-secrets", target],
+        [*within, *_MIC, "show", "-json", "-show-secrets", target],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": _PLACE},
         capture_output=True,
         timeout=_START,

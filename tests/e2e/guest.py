@@ -1,4 +1,4 @@
-"""A machine that boots an image and tells which Ignition config it found: QEMU as the BMC.
+"""A machine that boots an image and reports which Ignition config it found: QEMU as the BMC.
 
 The guest is Debian's kernel with an initramfs whose only program prints the SHA-256 of
 ``/config.ign``, which is where an archive of mic's puts the config, and switches the machine off.
@@ -14,98 +14,72 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e import cache, parts
+from e2e import cache, kernel, parts, release
+from e2e.release import Media
 
 _MINUTE = 60.0
 _BOOT = 180.0
-_DOWNLOAD = 600.0
-_EMBED_AREA = 256 * 1024
 
 _INIT = """\
 #!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
 echo
+/bin/busybox sed "s/^/arguments: /" /proc/cmdline
 /bin/busybox sha256sum /config.ign
+if /bin/busybox grep -qw mic.medium /proc/cmdline; then
+    for module in /modules/*.ko; do /bin/busybox insmod $module; done
+    /bin/busybox mount -t devtmpfs devtmpfs /dev
+    for attempt in $(/bin/busybox seq 1000); do
+        [ -b /dev/vda ] || /bin/busybox usleep 10000
+    done
+    for tree in norock,nojoliet,map=n norock nojoliet; do
+        /bin/busybox mount -t iso9660 -o ro,$tree /dev/vda /medium
+        /bin/busybox sha256sum /medium/[Ii][Mm]*/[Ii][Gg]*
+        /bin/busybox umount /medium
+    done
+fi
 /bin/busybox poweroff -f
 """
 
-_ARGUMENTS = "console=ttyS0 quiet panic=-1 ignition.firstboot ignition.platform.id=metal"
-
-_ISOLINUX = f"""\
-SERIAL 0
-DEFAULT coreos
-LABEL coreos
-  KERNEL /images/pxeboot/vmlinuz
-  APPEND initrd=/images/pxeboot/initrd.img,/images/ignition.img {_ARGUMENTS}
-"""
-
-_GRUB = f"""\
-search --no-floppy --set=root --file /images/pxeboot/vmlinuz
-linux /images/pxeboot/vmlinuz {_ARGUMENTS}
-initrd /images/pxeboot/initrd.img /images/ignition.img
-boot
-"""
-_GRUB_MODULES = ("iso9660", "fat", "part_gpt", "part_msdos", "search", "linux", "boot", "normal")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Media:
-    """What a CoreOS-like release brings: a live ISO, and the parts for network boot."""
+class Booted:
+    """What a guest found: the SHA-256 of its config in hexadecimal, and its kernel arguments.
 
-    iso: Path
-    kernel: Path
-    initramfs: Path
+    ``medium`` has the SHA-256 of ``images/ignition.img`` on the medium, as Linux reads it in each
+    of the trees of names: ISO 9660, Joliet, Rock Ridge. Empty without the kernel argument
+    ``mic.medium``, for which the machine needs the medium as a disk, too.
+    """
+
+    digest: str
+    arguments: str
+    medium: tuple[str, ...]
+    console: str
 
 
 def media() -> Media:
     """The release that the guests boot, BIOS and UEFI, made once and kept in the cache."""
-    kernel = _kernel()
     busybox = parts.file("/bin/busybox", "busybox-static")
-    isolinux = parts.file("/usr/lib/ISOLINUX/isolinux.bin", "isolinux")
-    loader = parts.file("/usr/lib/syslinux/modules/bios/ldlinux.c32", "syslinux-common")
-    parts.file("/usr/lib/grub/x86_64-efi/linux.mod", "grub-efi-amd64-bin")
-    xorriso = parts.program("xorriso", "xorriso")
-    mkimage = parts.program("grub-mkimage", "grub-common")
-    mkfs = parts.program("mkfs.vfat", "dosfstools")
-    mcopy = parts.program("mcopy", "mtools")
-    mmd = parts.program("mmd", "mtools")
 
-    def make(place: Path) -> None:
-        tree = place / "tree"
-        for directory in ("coreos", "images/pxeboot", "isolinux"):
-            (tree / directory).mkdir(parents=True)
-        shutil.copy(kernel, tree / "images/pxeboot/vmlinuz")
-        _write_initramfs(busybox, tree / "images/pxeboot/initrd.img", place)
-        (tree / "images/pxeboot/rootfs.img").write_bytes(bytes(1024 * 1024))
-        (tree / "images/ignition.img").write_bytes(bytes(_EMBED_AREA))
-        (tree / "coreos/igninfo.json").write_text('{"file": "images/ignition.img"}\n')
-        shutil.copy(isolinux, tree / "isolinux/isolinux.bin")
-        shutil.copy(loader, tree / "isolinux/ldlinux.c32")
-        (tree / "isolinux/isolinux.cfg").write_text(_ISOLINUX)
+    def write_initramfs(target: Path) -> None:
+        with cache.scratch() as tree:
+            (tree / "bin").mkdir()
+            for name in ("dev", "proc", "medium"):
+                (tree / name).mkdir()
+            kernel.copy_modules(kernel.DISK, tree / "modules")
+            shutil.copy(busybox, tree / "bin/busybox")
+            (tree / "init").write_text(_INIT)
+            (tree / "init").chmod(stat.S_IRWXU)
+            with target.open("wb") as output:
+                subprocess.run(
+                    [busybox, "sh", "-c", "find . | busybox cpio -o -H newc | busybox gzip -9"],
+                    cwd=tree,
+                    stdout=output,
+                    timeout=_MINUTE,
+                    check=True,
+                )
 
-        (place / "grub.cfg").write_text(_GRUB)
-        _run(
-            mkimage,
-            *("-O", "x86_64-efi", "-p", "/EFI/BOOT", "-c", place / "grub.cfg"),
-            *("-o", place / "BOOTX64.EFI", *_GRUB_MODULES),
-        )
-        efi = tree / "images/efiboot.img"
-        _run(mkfs, "-C", efi, "2880")
-        _run(mmd, "-i", efi, "::EFI", "::EFI/BOOT")
-        _run(mcopy, "-i", efi, place / "BOOTX64.EFI", "::EFI/BOOT/BOOTX64.EFI")
-
-        _run(
-            xorriso,
-            *("-as", "mkisofs", "-quiet", "-R", "-V", "mic-e2e", "-o", place / "live.iso"),
-            *("-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat"),
-            *("-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"),
-            *("-eltorito-alt-boot", "-e", "images/efiboot.img", "-no-emul-boot"),
-            tree,
-        )
-
-    key = "\n".join([_INIT, _ISOLINUX, _GRUB, *_GRUB_MODULES, str(kernel), "1"])
-    place = cache.kept("media", key, make)
-    boot = place / "tree/images/pxeboot"
-    return Media(iso=place / "live.iso", kernel=boot / "vmlinuz", initramfs=boot / "initrd.img")
+    return release.made("media", _INIT, write_initramfs)
 
 
 def qemu(*arguments: str | os.PathLike[str], memory: int = 512) -> list[str | os.PathLike[str]]:
@@ -135,6 +109,22 @@ def uefi(directory: Path) -> list[str]:
 
 def config_digest(command: list[str | os.PathLike[str]]) -> str:
     """Run a guest to its end: the SHA-256 it prints of the config it found."""
+    return boot(command).digest
+
+
+def boot(command: list[str | os.PathLike[str]]) -> Booted:
+    """Run a guest to its end; return what it printed."""
+    output = console(command)
+    found = re.search(r"^([0-9a-f]{64})  /config\.ign\s*$", output, re.MULTILINE)
+    assert found, f"the guest printed no digest:\n{output}"
+    arguments = re.search(r"^arguments: (.*?)\s*$", output, re.MULTILINE)
+    assert arguments, f"the guest printed no kernel arguments:\n{output}"
+    medium = re.findall(r"^([0-9a-f]{64})  /medium/", output, re.MULTILINE)
+    return Booted(digest=found[1], arguments=arguments[1], medium=tuple(medium), console=output)
+
+
+def console(command: list[str | os.PathLike[str]]) -> str:
+    """Run a guest to its end; return all that it printed, and how it ended."""
     try:
         run = subprocess.run(
             command,
@@ -147,63 +137,4 @@ def config_digest(command: list[str | os.PathLike[str]]) -> str:
         output, end = run.stdout, f"status {run.returncode}"
     except subprocess.TimeoutExpired as error:
         output, end = error.stdout or b"", f"not done in {_BOOT:.0f} s"
-    console = output.decode("utf-8", "replace")
-    found = re.search(r"^([0-9a-f]{64})  /config\.ign\s*$", console, re.MULTILINE)
-    assert found, f"the guest printed no digest ({end}):\n{console}"
-    return found[1]
-
-
-def _kernel() -> Path:
-    """A kernel from Debian's archive: nothing is installed."""
-    apt = parts.program("apt-get", "apt")
-    dpkg = parts.program("dpkg-deb", "dpkg")
-
-    def make(place: Path) -> None:
-        place.mkdir()
-        depends = _run(parts.program("apt-cache", "apt"), "depends", "linux-image-cloud-amd64")
-        package = re.search(r"Depends: (linux-image-\S+-cloud-amd64)", depends)
-        assert package, depends
-        place.chmod(0o777)  # apt downloads as a user of its own
-        _run(apt, "-q", "download", package[1], cwd=place, seconds=_DOWNLOAD)
-        (deb,) = place.glob("*.deb")
-        _run(dpkg, "-x", deb, place / "root")
-        (vmlinuz,) = (place / "root/boot").glob("vmlinuz-*")
-        vmlinuz.rename(place / "vmlinuz")
-        shutil.rmtree(place / "root")
-        deb.unlink()
-        place.chmod(0o755)
-
-    return cache.kept("kernel", "linux-image-cloud-amd64", make) / "vmlinuz"
-
-
-def _write_initramfs(busybox: Path, target: Path, work: Path) -> None:
-    tree = work / "initramfs"
-    (tree / "bin").mkdir(parents=True)
-    (tree / "dev").mkdir()
-    shutil.copy(busybox, tree / "bin/busybox")
-    (tree / "init").write_text(_INIT)
-    (tree / "init").chmod(stat.S_IRWXU)
-    with target.open("wb") as output:
-        subprocess.run(
-            [busybox, "sh", "-c", "find . | busybox cpio -o -H newc | busybox gzip -9"],
-            cwd=tree,
-            stdout=output,
-            timeout=_MINUTE,
-            check=True,
-        )
-
-
-def _run(
-    *command: str | os.PathLike[str], cwd: Path | None = None, seconds: float = _MINUTE
-) -> str:
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}:\n{done.stdout}"
-    return done.stdout
+    return f"{output.decode('utf-8', 'replace')}\n({end})"

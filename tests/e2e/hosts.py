@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mic.common.keyfile import Keyfile
 from mic.ignition import Agent, Host, VlanInterfaces
-from mic.nmstate import Keyfile, keyfiles
+from mic.nmstate import keyfiles
 
 PULL_SECRET = b'{"auths": {"quay.io": {"auth": "dXNlcjpwYXNz"}}}'
 

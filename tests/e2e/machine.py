@@ -1,4 +1,4 @@
-"""A system that boots in a container, with mic installed as docs/systemd.md tells."""
+"""A system that boots in a container, with mic installed as docs/systemd.md describes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from e2e import cache, debian, parts
 
-from mic import demo
+from mic.cli import demo
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy/systemd"
@@ -163,10 +163,11 @@ def eventually(look: Callable[[], object], what: str, seconds: float = _MINUTE) 
 def booted(service: str, prepare: Callable[[Path], None]) -> Iterator[Machine]:
     """A system with mic, its units and what ``prepare`` does to its tree, booted.
 
-    ``service`` is the one that the machine is asked about.
+    ``service`` is the one that the machine is asked about. One machine at a time on a host: two
+    would share control groups, and systemd then finds processes there that it cannot see.
     """
     parts.program("nsenter", "util-linux")
-    with cache.scratch() as work:
+    with cache.locked(debian.MACHINE_LOCK), cache.scratch() as work:
         tree = work / "root"
         debian.copy(_installed(), tree)
         _install_mic(tree)

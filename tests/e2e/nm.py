@@ -12,7 +12,7 @@ from typing import Any
 
 from e2e import parts
 
-from mic.nmstate import Keyfile
+from mic.common.keyfile import Keyfile
 
 SESSION = Path(__file__).with_name("nm_session.sh")
 _LIMIT = 120.0
@@ -20,7 +20,7 @@ _LIMIT = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What the session told, by section."""
+    """What the session reported, by section."""
 
     sections: dict[str, str]
 
@@ -28,6 +28,11 @@ class Outcome:
         """The items of a section that ``ip`` or ``bridge`` wrote."""
         found: list[dict[str, Any]] = json.loads(self.sections[section].strip() or "[]")
         return found
+
+    @property
+    def reached(self) -> set[str]:
+        """The targets that a route leads to."""
+        return set(self.sections["reached"].split())
 
     @property
     def active(self) -> set[str]:
@@ -46,7 +51,7 @@ class Outcome:
         }
 
     def link(self, name: str) -> dict[str, Any]:
-        """What ``ip`` tells of a link."""
+        """What ``ip`` shows of a link."""
         (found,) = [link for link in self.json("links") if link.get("ifname") == name]
         return found
 
@@ -67,9 +72,17 @@ def write(keyfiles: Iterable[Keyfile], directory: Path) -> None:
 
 
 def activate(
-    keyfiles: Sequence[Keyfile], directory: Path, links: Sequence[str], network: str = ""
+    keyfiles: Sequence[Keyfile],
+    directory: Path,
+    links: Sequence[str],
+    network: str = "",
+    *,
+    targets: Sequence[str] = (),
 ) -> Outcome:
-    """Have NetworkManager activate keyfiles on veth pairs; ``network`` may be ``dhcp``."""
+    """Have NetworkManager activate keyfiles on veth pairs; ``network`` may be ``dhcp``.
+
+    ``targets`` are addresses to look up in the routing tables.
+    """
     parts.root("make network namespaces")
     parts.program("NetworkManager", "network-manager")
     parts.program("dbus-daemon", "dbus-daemon")
@@ -81,7 +94,7 @@ def activate(
         [
             *(parts.program("unshare", "util-linux"), "--net", "--mount", "--pid", "--fork"),
             *("--mount-proc", "--kill-child", "sh", SESSION, directory / "keyfiles"),
-            *(" ".join(links), network, str(len(keyfiles))),
+            *(" ".join(links), network, str(len(keyfiles)), " ".join(targets)),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -12,17 +12,12 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from e2e import cache, guest, nm, parts
+from e2e import guest, kernel, nm, parts
 
-from mic.nmstate import Keyfile
+from mic.common.keyfile import Keyfile
 
 _MINUTE = 60.0
 _BOOT = 300.0
-_DOWNLOAD = 600.0
-_MODULES = (
-    *("llc", "stp", "garp", "mrp", "tls", "8021q"),
-    *("bridge", "bonding", "vrf", "veth"),
-)
 _PROGRAMS = {
     "NetworkManager": "network-manager",
     "nmcli": "network-manager",
@@ -53,9 +48,8 @@ poweroff -f
 def activate(keyfiles: Sequence[Keyfile], directory: Path, links: Sequence[str]) -> nm.Outcome:
     """Have NetworkManager activate keyfiles in a guest, on veth pairs of these names."""
     machine = guest.qemu(memory=768)
-    kernel = _kernel()
     root = directory / "root"
-    _write_root(root, kernel)
+    _write_root(root)
     nm.write(keyfiles, root / "keyfiles")
     init = _INIT.replace("@LINKS@", " ".join(links)).replace("@COUNT@", str(len(keyfiles)))
     (root / "init").write_text(init)
@@ -73,8 +67,8 @@ def activate(keyfiles: Sequence[Keyfile], directory: Path, links: Sequence[str])
     done = subprocess.run(
         [
             *machine,
-            *("-kernel", kernel / "vmlinuz", "-initrd", initramfs),
-            *("-append", "console=ttyS0 quiet panic=-1"),
+            *("-kernel", kernel.image(), "-initrd", initramfs),
+            *("-append", f"console=ttyS0 quiet panic=-1 {kernel.NO_TIMER_CHECK}"),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -85,44 +79,14 @@ def activate(keyfiles: Sequence[Keyfile], directory: Path, links: Sequence[str])
     return nm.outcome(done.stdout.decode("utf-8", "replace"))
 
 
-def _kernel() -> Path:
-    """A directory with a kernel from Debian's archive and its modules: nothing is installed."""
-    apt = parts.program("apt-get", "apt")
-    dpkg = parts.program("dpkg-deb", "dpkg")
-
-    def make(place: Path) -> None:
-        place.mkdir()
-        place.chmod(0o777)  # apt downloads as a user of its own
-        meta = ["apt-cache", "depends", "linux-image-cloud-amd64"]
-        depends = subprocess.run(meta, capture_output=True, text=True, timeout=_MINUTE, check=True)
-        package = re.search(r"Depends: (linux-image-\S+-cloud-amd64)", depends.stdout)
-        assert package, depends.stdout
-        subprocess.run(
-            [apt, "-q", "download", package[1]], cwd=place, timeout=_DOWNLOAD, check=True
-        )
-        (deb,) = place.glob("*.deb")
-        subprocess.run([dpkg, "-x", deb, place / "tree"], timeout=_MINUTE, check=True)
-        (vmlinuz,) = (place / "tree/boot").glob("vmlinuz-*")
-        vmlinuz.rename(place / "vmlinuz")
-        for number, name in enumerate(_MODULES):
-            for module in (place / "tree/lib/modules").rglob(f"{name}.ko"):
-                module.rename(place / f"{number:02}-{name}.ko")
-        shutil.rmtree(place / "tree")
-        deb.unlink()
-        place.chmod(0o755)
-
-    return cache.kept("kernel-and-modules", " ".join(_MODULES), make)
-
-
-def _write_root(root: Path, kernel: Path) -> None:
-    for name in ("bin", "dev", "proc", "sys", "run", "tmp", "modules", "etc/NetworkManager"):
+def _write_root(root: Path) -> None:
+    for name in ("bin", "dev", "proc", "sys", "run", "tmp", "etc/NetworkManager"):
         (root / name).mkdir(parents=True)
     (root / "var/lib/NetworkManager").mkdir(parents=True)
     (root / "var/run").symlink_to("/run")
     shutil.copy(parts.file("/bin/busybox", "busybox-static"), root / "bin/busybox")
     shutil.copy(nm.SESSION, root / "session")
-    for module in kernel.glob("*.ko"):
-        shutil.copy(module, root / "modules")
+    kernel.copy_modules(kernel.TYPES, root / "modules")
     (root / "etc/passwd").write_text("root:x:0:0:root:/:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\n")
     (root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs NetworkManager with keyfiles and tells what came of it: as a guest's init, or in network
 # and mount namespaces of its own. $1: directory with keyfiles; $2: interfaces to be made as
-# veth pairs, separated by spaces; $3: what the other ends' network has: dhcp, or nothing;
-# $4: how many connections must come up.
+# veth pairs, NAME or NAME,MAC separated by spaces; $3: what the other ends' network has: dhcp, or nothing;
+# $4: how many connections must come up; $5: addresses to look up in the routing tables, if any.
 set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH LC_ALL=C
@@ -27,17 +27,21 @@ if [ -n "$2" ]; then
     unshare --net sleep 300 &
     peer=$!
     sleep 0.3
-    for name in $2; do
+    first=${2%% *}
+    first=${first%%,*}
+    for link in $2; do
+        name=${link%%,*}
         ip link add "$name" type veth peer name "peer-$name"
+        case $link in *,*) ip link set "$name" address "${link#*,}" ;; esac
         ip link set "peer-$name" netns "$peer"
         nsenter --target "$peer" --net ip link set "peer-$name" up
     done
     if [ "$3" = dhcp ]; then
-        nsenter --target "$peer" --net ip address add 192.0.2.1/24 dev "peer-$2"
+        nsenter --target "$peer" --net ip address add 192.0.2.1/24 dev "peer-$first"
         cat >/run/udhcpd.conf <<CONF
 start 192.0.2.100
 end 192.0.2.100
-interface peer-$2
+interface peer-$first
 lease_file /run/udhcpd.leases
 option subnet 255.255.255.0
 option router 192.0.2.1
@@ -104,6 +108,13 @@ section routes4 ip -json route show table all
 section routes6 ip -json -6 route show table all
 section rules4 ip -json rule show
 section rules6 ip -json -6 rule show
+lookups() {
+    for address in $1; do
+        # A blackhole and the like are errors of the lookup too.
+        if ip route get "$address" >/dev/null 2>&1; then echo "$address"; fi
+    done
+}
+section reached lookups "${5:-}"
 section vlans bridge -json vlan show
 section resolver cat /run/NetworkManager/resolv.conf
 section log cat /run/nm.log

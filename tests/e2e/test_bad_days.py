@@ -1,8 +1,8 @@
 """Scope: the controller on bad days of a real API server: nothing is lost and nothing spins.
 
 Each test that lets time pass prints and bounds the request rate of that time, which
-docs/controller.md states. A counting proxy stands between the two, and answers in the server's
-place where it should fail.
+docs/design/controller.md states. A counting proxy stands between the two, and answers in the
+server's place where it should fail.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import pytest_twisted
 from kube_samples import condition
 from kubecluster import Cluster, run
@@ -21,8 +22,9 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.task import deferLater
 
 from mic.kube.api import SECRETS
-from mic.kube.images import ImageRequest
-from mic.kube.objects import HANDED_OVER_LABEL
+from mic.kube.builds import BuildRequest
+from mic.kube.client import READ_TIMEOUT
+from mic.kube.objects import ASSISTED_INSTALLER_LABEL
 
 reactor = cast(Any, _reactor)
 HOSTS = 20
@@ -50,6 +52,16 @@ async def _all_ready(cluster: Cluster, count: int = HOSTS) -> None:
     assert set(urls) == set(cluster.images.served)
 
 
+async def _all_but_host_1(cluster: Cluster, before: set[str]) -> None:
+    """As it is after host-0 got another document, host-1 was deleted and ``new`` created."""
+    new = {await cluster.until_image(name) for name in ("host-0", "host-2", "new")}
+    assert len(new & before) == 1
+    # The old image of host-0, which it may be booting from, is served on; that of host-1 is not.
+    old = set(cluster.images.served) - new
+    assert len(old) == 1
+    assert old < before
+
+
 @run
 async def test_the_api_server_is_down_at_the_start(cluster: Cluster) -> None:
     _create_hosts(cluster, 3)
@@ -57,14 +69,14 @@ async def test_the_api_server_is_down_at_the_start(cluster: Cluster) -> None:
     try:
         controller = cluster.start_controller()
         rate = await cluster.quiet(6.0)
-        assert not controller.readiness().ready
-        assert controller.readiness().problems
+        assert not controller.health().ready
+        assert controller.health().warnings
     finally:
         cluster.kube.start_apiserver()
     _say("API server down at the start", rate)
     assert rate < 5
     await _all_ready(cluster, 3)
-    await cluster.until(lambda: controller.readiness().ready, "readiness")
+    await cluster.until(lambda: controller.health().ready, "readiness")
 
 
 @run
@@ -74,12 +86,12 @@ async def test_the_api_server_goes_away_and_comes_back_without_its_history(
     _create_hosts(cluster, 3)
     controller = cluster.start_controller()
     await _all_ready(cluster, 3)
-    await cluster.until(lambda: controller.readiness().ready, "readiness")
+    await cluster.until(lambda: controller.health().ready, "readiness")
     cluster.kube.kill_apiserver()
     cluster.proxy.cut_watches()
     rate = await cluster.quiet(8.0)
-    assert controller.readiness().ready, "hosts that boot read on"
-    assert controller.readiness().problems
+    assert controller.health().ready, "hosts that boot read on"
+    assert controller.health().warnings
     # What happened meanwhile, to be found by listing alone: the versions we know are compacted.
     cluster.proxy.fault = lambda verb, path: Fault(code=503, reason="ServiceUnavailable")
     cluster.kube.start_apiserver()
@@ -92,10 +104,8 @@ async def test_the_api_server_goes_away_and_comes_back_without_its_history(
     before = set(cluster.images.served)
     cluster.proxy.fault = lambda verb, path: None
     await cluster.until(lambda: cluster.image("host-1") is None, "the end of host-1")
-    new = {await cluster.until_image(name) for name in ("host-0", "host-2", "new")}
-    assert new == set(cluster.images.served)
-    assert len(new & before) == 1
-    await cluster.until(lambda: not controller.readiness().problems, "no problems left")
+    await _all_but_host_1(cluster, before)
+    await cluster.until(lambda: not controller.health().warnings, "no problems left")
     _say("API server down in mid-flight", rate)
     assert rate < 5
 
@@ -148,10 +158,20 @@ async def _outlive_a_compaction(cluster: Cluster) -> None:
     before = set(cluster.images.served)
     cluster.proxy.hold_watches(False)
     await cluster.until(lambda: cluster.image("host-1") is None, "the end of host-1")
-    new = {await cluster.until_image(name) for name in ("host-0", "host-2", "new")}
-    assert new == set(cluster.images.served)
-    assert len(new & before) == 1
-    assert any("410" in line and "anew" in line for line in cluster.log)
+    await _all_but_host_1(cluster, before)
+    for number in range(5):
+        if any("410" in line and "anew" in line for line in cluster.log):
+            return
+        # On a busy machine a watch that is cut may be too young to be continued: it lists again.
+        await cluster.until(lambda: len(cluster.proxy.watches) == 3, "three watches")
+        await deferLater(reactor, 1.5)
+        cluster.proxy.hold_watches(True)
+        cluster.proxy.cut_watches()
+        cluster.edit_secret("net-0", b"interfaces: [] # once more %d" % number)
+        cluster.kube.compact()
+        cluster.proxy.hold_watches(False)
+        await cluster.until(lambda: len(cluster.proxy.watches) == 3, "three watches")
+    pytest.fail("no watch learnt that its version is too old")
 
 
 async def _refused(cluster: Cluster, fault: Fault) -> float:
@@ -162,14 +182,12 @@ async def _refused(cluster: Cluster, fault: Fault) -> float:
     await deferLater(reactor, 1.0)
     rate = await cluster.quiet(6.0)
     if fault.code == 403:
-        assert any(
-            "update preprovisioningimages" in each for each in controller.readiness().missing
-        )
+        assert any("update preprovisioningimages" in each for each in controller.health().not_ready)
         assert any("update preprovisioningimages" in line for line in cluster.log)
-    assert not controller.readiness().ready
+    assert not controller.health().ready
     cluster.proxy.fault = lambda verb, path: None
     await _all_ready(cluster)
-    await cluster.until(lambda: controller.readiness().ready, "readiness")
+    await cluster.until(lambda: controller.health().ready, "readiness")
     _say(f"writes of {HOSTS} objects answered with {fault.code}", rate)
     return rate
 
@@ -196,9 +214,9 @@ async def test_everything_is_answered_with_403(cluster: Cluster) -> None:
     cluster.proxy.fault = lambda verb, path: Fault(code=403, reason="Forbidden")
     controller = cluster.start_controller()
     rate = await cluster.quiet(5.0)
-    problems = " ".join(controller.readiness().problems)
-    assert "the right to list preprovisioningimages" in problems
-    assert "the right to list secrets" in problems
+    problems = " ".join(controller.health().warnings)
+    assert "cannot list preprovisioningimages" in problems
+    assert "cannot list secrets" in problems
     cluster.proxy.fault = lambda verb, path: None
     await cluster.until_image("host")
     _say("everything answered with 403", rate)
@@ -216,13 +234,14 @@ async def test_a_watch_is_cut_in_the_middle_of_an_event(cluster: Cluster) -> Non
         cluster.proxy.cut_watches(b'{"type":"MODIFIED","object":{"metadata":{"na')
         cluster.edit_secret("net", b"interfaces: [] # %d" % number)
         url = await cluster.until_image("host", other_than=url)
-    assert set(cluster.images.served) == {url}
+    assert url in cluster.images.served
+    assert len(cluster.images.served) == 2, "and the one before"
     # Each time a list or a watch anew for each of three, and three writes.
     assert await _say_all(cluster, "three watches cut, three times, at an edit each") <= 36
 
 
 @run
-async def test_an_error_in_a_watch_is_told_without_its_message(cluster: Cluster) -> None:
+async def test_an_error_in_a_watch_is_reported_without_its_message(cluster: Cluster) -> None:
     controller = cluster.start_controller()
     cluster.create_image("host")
     await cluster.until_image("host")
@@ -231,11 +250,11 @@ async def test_an_error_in_a_watch_is_told_without_its_message(cluster: Cluster)
         status = {"code": code, "reason": "Odd", "message": "secret-payload"}
         event = json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
         cluster.proxy.cut_watches(event)
-        await cluster.until(lambda: controller.readiness().problems, "a problem")
-        seen += controller.readiness().problems
-        await cluster.until(lambda: not controller.readiness().problems, "no problem left")
+        await cluster.until(lambda: controller.health().warnings, "a problem")
+        seen += controller.health().warnings
+        await cluster.until(lambda: not controller.health().warnings, "no problem left")
     assert any("watch preprovisioningimages in" in text and "500 Odd" in text for text in seen)
-    assert any("the right to watch" in text for text in seen)
+    assert any("grant `watch`" in text for text in seen)
     assert not [text for text in (*seen, *cluster.log) if "secret-payload" in text]
 
 
@@ -252,14 +271,14 @@ async def test_a_storm_of_conflicts_on_one_object(cluster: Cluster) -> None:
     print(f"writes in a storm of 150 foreign ones: {writes}")
     assert writes <= 150
     await cluster.until_image("host")
-    assert await cluster.quiet(2.0) == 0
+    await cluster.all_asked(2.0)
 
 
 @run
 async def test_an_object_is_recreated_while_its_image_is_built(cluster: Cluster) -> None:
     old = cluster.create_image("host")
 
-    def recreate(request: ImageRequest) -> None:
+    def recreate(request: BuildRequest) -> None:
         cluster.images.building = lambda request: None
         cluster.edit_image("host", {"metadata": {"finalizers": None}})
         cluster.delete_image("host")
@@ -277,7 +296,7 @@ async def test_an_object_is_recreated_while_its_image_is_built(cluster: Cluster)
 async def test_an_object_is_deleted_while_its_image_is_built(cluster: Cluster) -> None:
     cluster.create_image("host")
 
-    def delete(request: ImageRequest) -> None:
+    def delete(request: BuildRequest) -> None:
         cluster.images.building = lambda request: None
         cluster.delete_image("host")
 
@@ -292,15 +311,16 @@ async def test_an_object_is_deleted_while_its_image_is_built(cluster: Cluster) -
 async def test_an_object_is_handed_over_while_its_image_is_built(cluster: Cluster) -> None:
     cluster.create_image("host")
 
-    def label(request: ImageRequest) -> None:
+    def label(request: BuildRequest) -> None:
         cluster.images.building = lambda request: None
-        cluster.edit_image("host", {"metadata": {"labels": {HANDED_OVER_LABEL: "x"}}})
+        cluster.edit_image("host", {"metadata": {"labels": {ASSISTED_INSTALLER_LABEL: "x"}}})
 
     cluster.images.building = label
     cluster.start_controller()
     await cluster.until(
         lambda: (
-            HANDED_OVER_LABEL in ((cluster.image("host") or {})["metadata"].get("labels") or {})
+            ASSISTED_INSTALLER_LABEL
+            in ((cluster.image("host") or {})["metadata"].get("labels") or {})
             and "finalizers" not in (cluster.image("host") or {})["metadata"]
         ),
         "our finalizer gone",
@@ -323,12 +343,11 @@ async def test_a_secret_is_deleted_and_brought_back(cluster: Cluster) -> None:
         ),
         "the error",
     )
-    await cluster.until(lambda: not cluster.images.served, "no image left")
-    _say("a Secret is missing", await cluster.quiet(5.0))
-    # Without the label that would have the watch tell of it: found by asking again, after 10 s.
+    _say("a Secret is missing", await cluster.quiet(2.0))
+    assert set(cluster.images.served) == {url}, "the host may be reading"
+    # Without the label, the watch does not report it: found by asking again, after 3 s.
     cluster.create_secret("net", b"interfaces: []")
-    again = await cluster.until_image("host", other_than=url)
-    assert set(cluster.images.served) == {again}
+    assert await cluster.until_image("host") == url, "the same image"
 
 
 @run
@@ -339,12 +358,12 @@ async def test_a_secret_as_large_as_they_come(cluster: Cluster) -> None:
     cluster.create_image("host", secret="net")
     cluster.start_controller()
     url = await cluster.until_image("host")
-    assert cluster.images.served[url].nmstate == document
+    assert cluster.images.served[url].data.network == document
     assert await _say_all(cluster, "start, and one object with a Secret of 1 MiB") <= 20
 
 
 @run
-async def test_garbage_is_told_once_and_asked_for_no_more(cluster: Cluster) -> None:
+async def test_garbage_is_reported_once_and_asked_for_no_more(cluster: Cluster) -> None:
     cluster.create_secret("net", b"garbage")
     cluster.create_image("host", secret="net")
     cluster.start_controller()
@@ -370,7 +389,7 @@ async def test_a_namespace_is_being_deleted(cluster: Cluster) -> None:
             f"the end of {gone}",
         )
     await cluster.until(lambda: not cluster.images.served, "no image left")
-    await cluster.quiet(0.5)  # each object that vanished is asked for once more
+    await cluster.all_asked()  # each object that vanished is asked for once more
     rate = await cluster.quiet(2.0)
     _say("a namespace on its way out", rate)
     assert rate == 0
@@ -387,7 +406,7 @@ async def test_a_controller_that_stops_in_mid_pass_leaves_nothing_half_written(
     )
     began = reactor.seconds()
     await cluster.stop_controllers()
-    assert reactor.seconds() - began < 5
+    assert reactor.seconds() - began < READ_TIMEOUT / 2, "sooner than requests time out"
     for number in range(HOSTS):
         status = (cluster.image(f"host-{number}") or {}).get("status") or {}
         if condition({"status": status}, "Ready").get("status") == "True":

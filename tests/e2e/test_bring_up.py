@@ -6,21 +6,16 @@ called, NetworkManager activates the keyfile on a veth pair, and its dispatcher 
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from e2e import cache, debian, ignition, parts
+from e2e import cache, debian, ignition
 from e2e.hosts import AWKWARD, ETHERNET, FULL_AGENT
 
 from mic.ignition import Host, config
-
-_PACKAGES = ("systemd-sysv", "dbus", "network-manager", "iproute2")
-_MINUTE = 60.0
-_BOOT = 120.0
 
 _HOST = Host(name="worker-0", keyfiles=(ETHERNET,), network_data=True)
 _IP_OPTIONS = f"ip=dhcp6 100%h {AWKWARD}"
@@ -98,16 +93,11 @@ class _Outcome:
 @pytest.fixture(scope="module")
 def outcome() -> Iterator[_Outcome]:
     """The host, brought up once and switched off again."""
-    ip = parts.program("ip", "iproute2")
-    source = debian.tree("debian-nm", _PACKAGES)
+    source = debian.networkmanager_tree()
     with cache.scratch() as work:
         tree = work / "root"
         debian.copy(source, tree)
-        for name, (content, mode) in _FILES.items():
-            path = tree / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
-            path.chmod(mode)
+        debian.write(tree, _FILES)
         (tree / "var/lib/e2e").mkdir()
         # As on CoreOS: the name is the kernel's own, and a static one would go before ours.
         assert not (tree / "etc/hostname").exists()
@@ -116,24 +106,7 @@ def outcome() -> Iterator[_Outcome]:
         ignition.scratch_root(tree)
         ignition.apply(config(_AGENT, _HOST), tree, work)
 
-        network = f"mic-e2e-{os.getpid()}"
-        debian.run([ip, "netns", "add", network], _MINUTE)
-        try:
-            inside = [ip, "-n", network, "link"]
-            debian.run([*inside, "add", "eth0", "type", "veth", "peer", "peer0"], _MINUTE)
-            debian.run([*inside, "set", "peer0", "up"], _MINUTE)
-            debian.run(
-                debian.nspawn(
-                    tree,
-                    *("--boot", "--hostname=localhost", "--console=pipe"),
-                    f"--network-namespace-path=/run/netns/{network}",
-                    "--capability=CAP_NET_ADMIN",
-                ),
-                _BOOT,
-                {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
-            )
-        finally:
-            debian.run([ip, "netns", "delete", network], _MINUTE)
+        debian.boot(tree, "--hostname=localhost")
         yield _Outcome(tree=tree)
 
 
@@ -161,7 +134,6 @@ def test_podman_gets_the_arguments_of_the_contract(outcome: _Outcome) -> None:
             "--uts=host",
             "--name=ironic-agent",
             "--authfile=/etc/authfile.json",
-            "--tls-verify=false",
             "--mount=type=bind,src=/etc/ironic-python-agent.conf,"
             "dst=/etc/ironic-python-agent/ignition.conf",
             "--mount=type=bind,src=/dev,dst=/dev",
@@ -186,7 +158,7 @@ def test_podman_gets_the_proxies_as_they_were_written(outcome: _Outcome) -> None
     assert environment["NO_PROXY"] == _AGENT.no_proxy
 
 
-def test_podman_is_told_to_stop_and_remove_the_container(outcome: _Outcome) -> None:
+def test_podman_is_asked_to_stop_and_remove_the_container(outcome: _Outcome) -> None:
     identity = "--cidfile=/run/ironic-agent.service.ctr-id"
     assert identity in outcome.arguments("stop")
     assert identity in outcome.arguments("rm")

@@ -95,6 +95,21 @@ class Engine:
                         self.podman("rmi", other, check=False)
         return name
 
+    def layers_of_a_second_build(self) -> tuple[list[str], list[str]]:
+        """Return the layers of the image, and those when it is built again."""
+        name, base, again = self.image(), self._base(), "localhost/mic-e2e-again:latest"
+        with cache.locked("containers"):
+            self._build(base, again)
+            try:
+                return self._layers(name), self._layers(again)
+            finally:
+                self.podman("rmi", again)
+
+    def _layers(self, name: str) -> list[str]:
+        (described,) = json.loads(self.podman("image", "inspect", name))
+        layers: list[str] = described["RootFS"]["Layers"]
+        return layers
+
     def _build(self, base: str, name: str) -> None:
         authorities = os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt"
         options = []
@@ -102,14 +117,14 @@ class Engine:
             options = [f"--volume={authorities}:/run/ca.pem:ro", "--build-arg=PIP_CERT=/run/ca.pem"]
         debian.run(
             [
-                *(*self._buildah, "bud", "--isolation=chroot", "--format=docker"),
+                *(*self._buildah, "bud", "--isolation=chroot", "--format=docker", "--timestamp=0"),
                 *(f"--build-arg=BASE={base}", *options, f"--tag={name}", ROOT),
             ],
             _BUILD,
         )
 
     def _base(self) -> str:
-        tree = debian.tree("debian-minimal", ())
+        tree = debian.tree("debian-13-minimal", (), release="trixie")
         name = f"localhost/debian:{tree.name.rpartition('-')[2]}"
         with cache.locked("containers"):
             if not self._has(name):
@@ -130,7 +145,8 @@ class Engine:
 
 def _digest_of_sources(base: str) -> str:
     digest = hashlib.sha256(base.encode())
-    files = [ROOT / name for name in ("Dockerfile", ".dockerignore", "setup.py", "pyproject.toml")]
+    names = ("Dockerfile", ".dockerignore", "setup.py", "pyproject.toml", "constraints.txt")
+    files = [ROOT / name for name in (*names, "tools/sbom.py")]
     files += sorted(path for room in ("mic", "twisted") for path in (ROOT / room).rglob("*.py"))
     for path in files:
         digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
@@ -445,8 +461,9 @@ def test_the_operators_pod_is_honoured_unchanged(
         assert _keyfiles(content) == ["eth0.nmconnection"]
         assert b"dXNlcjpwYXNz" in content
         assert "dXNlcjpwYXNz" not in container.log
-        # As the operator leaves the flag to its default, health is told at :8080.
-        assert container.ask("http://127.0.0.1:8080/readyz")[0] == 200
+        # As the operator leaves the flag to its default, health is served at :8080.
+        status, said = container.ask("http://127.0.0.1:8080/readyz")
+        assert status == 200, said
         assert container.stop() == 0
 
 
@@ -575,7 +592,7 @@ def test_its_status_can_be_asked_inside(container: Container) -> None:
 
 
 def test_health_without_a_server_is_none(engine: Engine, image: str) -> None:
-    said = _once(engine, image, "sh", "-c", "python -I -m mic.health 2>&1; echo status $?")
+    said = _once(engine, image, "sh", "-c", "python -I -m mic.cli.healthcheck 2>&1; echo status $?")
     assert said == "mic: http://127.0.0.1:8084/: [Errno 111] Connection refused\nstatus 1\n"
 
 
@@ -599,7 +616,7 @@ def test_twistd_knows_mic_without_writing_a_plugin_cache(engine: Engine, image: 
     assert "cache" not in said
 
 
-def test_a_plain_run_tells_how_it_is_used(engine: Engine, image: str) -> None:
+def test_a_plain_run_reports_how_it_is_used(engine: Engine, image: str) -> None:
     assert _once(engine, image).startswith("Usage: mic COMMAND")
 
 
@@ -619,6 +636,29 @@ def test_there_is_no_compiler_and_nothing_of_the_packaging_left(engine: Engine, 
         "ls -d /var/log/apt /var/log/dpkg.log /src /wheel /tools /names 2> /dev/null; true"
     )
     assert _once(engine, image, "sh", "-c", look) == ""
+
+
+def test_a_second_build_has_equal_layers(engine: Engine) -> None:
+    first, second = engine.layers_of_a_second_build()
+    assert len(first) == 3
+    assert first == second
+
+
+def test_it_has_the_libraries_of_the_constraints_and_a_bill_of_materials(
+    engine: Engine, image: str
+) -> None:
+    bill = json.loads(_once(engine, image, "cat", "/opt/mic/sbom.cdx.json"))
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert bill["metadata"]["component"]["name"] == "machine-image-customizer"
+    found = {each["purl"].partition("?")[0] for each in bill["components"]}
+    pinned = re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "constraints.txt").read_text(), re.M)
+    libraries = {f"pkg:pypi/{name}@{version}" for name, version in pinned}
+    # Some are for other versions of Python.
+    assert {name for name in found if name.startswith("pkg:pypi/")} <= libraries
+    assert any(name.startswith("pkg:pypi/twisted@") for name in found)
+    assert any(name.startswith("pkg:deb/debian/python3-minimal@") for name in found)
+    references = [each["bom-ref"] for each in bill["components"]]
+    assert len(set(references)) == len(references)
 
 
 def test_all_bytecode_is_there(engine: Engine, image: str) -> None:

@@ -19,15 +19,18 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from mic.kube.controller import LONGEST_HOLD
-from mic.kube.watch import LONGEST_DELAY
+from mic.kube.informer import LONGEST_DELAY
+from mic.kube.workers import LONGEST_PAUSE, WORKERS
 
 reactor = cast(Any, _reactor)
+
+OTHER = b"interfaces:\n- name: eth1\n  type: ethernet\n  state: up\n"
+"""Another document than all hosts have at first, which makes another image."""
 
 OUTAGE = 120.0
 """Seconds: longer than it takes every back-off for outages to reach its longest."""
 
-LONGEST = LONGEST_DELAY + LONGEST_HOLD + 10.0
+LONGEST = LONGEST_DELAY + LONGEST_PAUSE + 10.0
 """Seconds within which all is well again: until the next list, and for the last refusal's hold;
 the rest is for a slow machine."""
 
@@ -63,7 +66,7 @@ async def test_an_outage_of_minutes_is_sat_out_and_over_within_the_longest_back_
         cluster.proxy.fault = lambda verb, path: (
             Fault(code=500, reason="InternalError") if verb.startswith("update") else None
         )
-        cluster.edit_secret("net-0", b"interfaces: [] # other")
+        cluster.edit_secret("net-0", OTHER)
         cluster.create_image("late")
         await cluster.until(lambda: cluster.proxy.count()["update preprovisioningimages"], "work")
         cluster.kube.kill_apiserver()
@@ -82,7 +85,7 @@ async def test_an_outage_of_minutes_is_sat_out_and_over_within_the_longest_back_
         # It comes back, and things happen before anybody is let in again.
         cluster.proxy.fault = lambda verb, path: Fault(code=503, reason="ServiceUnavailable")
         cluster.kube.start_apiserver()
-        cluster.edit_secret("net-1", b"interfaces: [] # other")
+        cluster.edit_secret("net-1", OTHER)
         cluster.delete_image("host-2")
         cluster.create_image("new")
         cluster.proxy.fault = lambda verb, path: None
@@ -98,11 +101,10 @@ async def test_an_outage_of_minutes_is_sat_out_and_over_within_the_longest_back_
         took = reactor.seconds() - began
         after = await _all_served(cluster, daemon, alive)
         assert {name for name in alive[:4] if before[name] != after[name]} == {"host-0", "host-1"}
-        for name in ("host-0", "host-1", "host-2"):
-            # Let go of once the status has another: the write first, then the image.
-            while await _status(daemon, before[name]) != 404:
-                assert reactor.seconds() - began < LONGEST
-                await deferLater(reactor, 0.1)
+        for name in ("host-0", "host-1"):
+            assert await _status(daemon, before[name]) == 200, "a BMC may be reading it"
+        # Released first, then gone.
+        assert await _status(daemon, before["host-2"]) == 404
     finally:
         await deferToThread(daemon.stop)
     print(
@@ -159,7 +161,8 @@ async def test_churn_and_faults_leave_nothing_behind(cluster: Cluster) -> None:
     early, late = sizes[EARLY], sizes[-1]
     assert late[0] - early[0] < GROWTH
     assert late[1] <= max(each[1] for each in sizes[: EARLY + 1])
-    assert late[2] <= max(each[2] for each in sizes[: EARLY + 1])
+    # Pools grow on demand up to their sizes; a thread left behind by each round would exceed that.
+    assert late[2] <= max(each[2] for each in sizes[: EARLY + 1]) + WORKERS
 
 
 async def _round(cluster: Cluster, daemon: Daemon, number: int) -> None:
@@ -172,7 +175,7 @@ async def _round(cluster: Cluster, daemon: Daemon, number: int) -> None:
     if number % 2:
         cluster.proxy.cut_watches(b'{"type":"MODIFIED","object":{"metadata":{"na')
     for name in names:
-        cluster.edit_secret(name, b"interfaces: [] # other")
+        cluster.edit_secret(name, OTHER)
     after = [await cluster.until_image(name) for name in names]
     assert not set(before) & set(after)
     assert await _status(daemon, after[0]) == 200

@@ -18,11 +18,11 @@ import urllib3
 from functional.daemon import MIC, ROOT, Daemon, eventually
 from functional.media import tcp_client
 from functional.wire import Wire
-from kube_samples import bmo_verdict, image_body
+from kube_samples import bmo_verdict, image_body, secret_body
 from kubeserver import ACCOUNT, KubeServer
 from toys import live_iso, put
 
-from mic.kube.api import PREPROVISIONING_IMAGES, Json
+from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS, Json
 
 NAMESPACE = "who-boots"
 _ROLE = "/apis/rbac.authorization.k8s.io/v1/clusterroles/machine-image-customizer"
@@ -105,7 +105,9 @@ def start(kube: KubeServer, tmp_path: Path) -> Iterator[Callable[[str], Run]]:
             kube.delete(PREPROVISIONING_IMAGES, NAMESPACE, run.name)
 
 
-def test_a_download_is_told_on_its_object(start: Callable[[str], Run], kube: KubeServer) -> None:
+def test_a_download_is_reported_on_its_object(
+    start: Callable[[str], Run], kube: KubeServer
+) -> None:
     run = start("told")
     run.download()
     event = run.until("ImageDownloaded")
@@ -113,12 +115,38 @@ def test_a_download_is_told_on_its_object(start: Callable[[str], Run], kube: Kub
         ("ImageDownloadStarted", "Normal"),
         ("ImageDownloaded", "Normal"),
     ]
-    assert "127.0.0.1 has read the whole of the iso image" in event["message"]
+    assert "127.0.0.1 read all of the iso image" in event["message"]
     assert event["reportingComponent"] == ACCOUNT[1]
     assert event["reportingInstance"] == socket.gethostname()
     described = kube.kubectl("describe", "-n", NAMESPACE, "preprovisioningimage/told")
     assert "ImageDownloaded" in described, described
     assert run.target[1:] not in json.dumps(run.events()), "a URL is the right to read"
+
+
+def test_a_failure_and_its_end_are_reported_on_the_object(
+    start: Callable[[str], Run], kube: KubeServer
+) -> None:
+    run = start("failing")
+    named = {"spec": {"networkDataName": "late"}}
+    kube.edit(PREPROVISIONING_IMAGES, NAMESPACE, run.name, named)
+    event = run.until("MissingNetworkData")
+    assert event["type"] == "Warning"
+    assert event["message"].startswith(f"NetworkData secret not found: {NAMESPACE}/late; ")
+    # Without the label, as a user makes it.
+    garbage = secret_body("late", b"interfaces: 3", namespace=NAMESPACE, labels={})
+    kube.create(SECRETS, garbage)
+    event = run.until("ImageBuildFailed")
+    assert event["type"] == "Warning"
+    assert event["message"].startswith("Cannot generate image: ")
+    # Nothing to warn of: the Event of a warning comes some time after the image.
+    document = b"interfaces: [{name: eth0, type: ethernet, ipv4: {enabled: true, dhcp: true}}]"
+    good = {"data": secret_body("late", document)["data"]}
+    kube.edit(SECRETS, NAMESPACE, "late", good)
+    assert run.until("ImageReady")["type"] == "Normal"
+    run.daemon.wait_for(f"{NAMESPACE}/failing: fixed; iso image ready")
+    failures = [each for each in run.events() if each["type"] == "Warning"]
+    assert [each["count"] for each in failures] == [1, 1]
+    kube.delete(SECRETS, NAMESPACE, "late")
 
 
 def test_mic_status_knows_objects_by_namespace_and_name(start: Callable[[str], Run]) -> None:
@@ -162,13 +190,13 @@ def test_downloads_that_stall_and_that_break_off_are_warned_of(
             assert broken.head()[1] == 200
             broken.take(100_000)
         warned = run.until("ImageDownloadInterrupted", 60)
-        assert warned["message"].startswith("127.0.0.2 was broken off: ")
+        assert warned["message"].startswith("127.0.0.2 was interrupted: ")
         assert "% of the iso image read" in warned["message"]
         warned = run.until("ImageDownloadStalled", 60)
-        assert warned["message"].startswith("127.0.0.1 has taken nothing for 30 s: ")
+        assert warned["message"].startswith("127.0.0.1 has taken no data for 30 s: ")
         assert warned["type"] == "Warning"
     run.daemon.wait_for("who-boots/halfway iso: 127.0.0.1 stalled")
-    run.daemon.wait_for("who-boots/halfway iso: 127.0.0.2 was broken off")
+    run.daemon.wait_for("who-boots/halfway iso: 127.0.0.2 was interrupted")
 
 
 def test_while_the_api_server_hangs_images_are_served_and_events_wait(
@@ -197,8 +225,8 @@ def test_without_the_right_the_log_says_so_once_and_images_are_served(
         runs = [start(f"untold-{number}") for number in range(3)]
         for run in runs:
             run.download()
-            run.daemon.wait_for(f"who-boots/{run.name} iso: 127.0.0.1 has it all")
-        lines = runs[0].daemon.wait_for("the right to create events is missing")
+            run.daemon.wait_for(f"who-boots/{run.name} iso: 127.0.0.1 completed the download")
+        lines = runs[0].daemon.wait_for(": 403; grant `create`")
         assert len(lines) == 1
         assert all(run.events() == [] for run in runs)
     finally:

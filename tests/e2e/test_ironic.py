@@ -14,10 +14,10 @@ import pytest
 from e2e import daemon, venv
 from e2e.daemon import Daemon
 
-from mic.demo import write_samples
+from mic.cli.demo import write_samples
+from mic.cli.show import read_image
 from mic.ignition import Agent, Host, config
-from mic.image.basefile import peek
-from mic.show import read_image
+from mic.media.basefile import peek
 
 _IRONIC = "ironic==39.0.0"
 _HOST = "worker-1"

@@ -1,9 +1,9 @@
-"""Scope: the manifests of deploy/kubernetes as kustomize puts them together, and a real API server.
+"""Scope: the manifests of deploy/kubernetes, built by kustomize and checked by a real API server.
 
-It accepts every overlay without a field that it does not know; the parts fit each other, are
-allowed in a namespace of restricted pods, and grant what they should and no more; so do those that
-docs/kubernetes.md has its readers write. That mic does with the rights what it has to is shown by
-test_reconcile.py and test_bad_days.py.
+The API server accepts every overlay without unknown fields. The objects refer to each other
+correctly, are allowed in a namespace of restricted pods, and grant the expected rights and no more.
+The same holds for the manifests in docs/kubernetes.md. test_reconcile.py and test_bad_days.py show
+that the rights are sufficient.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ import pytest
 import yaml
 from kubeserver import MANIFESTS, ROOT, KubeServer
 
-OVERLAYS = ("plain", "tls", "high-availability", "cluster-baremetal-operator")
-OURS = OVERLAYS[:3]
+OVERLAYS = (
+    *("plain", "tls", "high-availability", "upstream-metal3"),
+    "cluster-baremetal-operator",
+)
+OURS = OVERLAYS[:4]
+COREOS = OVERLAYS[:3]
 NAMESPACE = "machine-image-customizer"
 
 _RESTRICTED_VOLUMES = {
@@ -28,7 +32,7 @@ _RESTRICTED_VOLUMES = {
 
 
 def _objects(kube: KubeServer, overlay: str | Path) -> dict[str, dict[str, Any]]:
-    """The objects of an overlay by kind; of those with the same the last."""
+    """Return the objects of an overlay by kind; of several objects of one kind, the last."""
     return {each["kind"]: each for each in yaml.safe_load_all(kube.rendered(overlay)) if each}
 
 
@@ -44,14 +48,14 @@ def _container(objects: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _accepted(kube: KubeServer, text: str) -> None:
-    """Have the API server check objects, unknown fields too, and keep none of them."""
+    """Let the API server validate objects, including unknown fields, without storing them."""
     kube.kubectl(
         *("apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-"), stdin=text
     )
 
 
 def _both(folder: Path) -> Path:
-    """The overlay high-availability upon tls, as its comment tells how."""
+    """Build high-availability on tls, as its comment describes; return the overlay's path."""
     shutil.copytree(MANIFESTS, folder / "kubernetes")
     overlay = folder / "kubernetes/overlays/high-availability"
     path = overlay / "kustomization.yaml"
@@ -63,23 +67,23 @@ def _both(folder: Path) -> Path:
 
 @pytest.fixture
 def openshift(kube: KubeServer) -> str:
-    """The namespace that is there before cluster-baremetal-operator's objects are."""
+    """Create the namespace that cluster-baremetal-operator's objects expect."""
     kube.create_namespace("openshift-machine-api")
     return "openshift-machine-api"
 
 
 @pytest.mark.usefixtures("openshift")
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_api_server_accepts_every_field(kube: KubeServer, overlay: str) -> None:
+def test_api_server_accepts_every_field(kube: KubeServer, overlay: str) -> None:
     _accepted(kube, kube.rendered(overlay))
 
 
-def test_a_field_that_it_does_not_know_would_be_noticed(kube: KubeServer) -> None:
+def test_api_server_rejects_an_unknown_field(kube: KubeServer) -> None:
     with pytest.raises(AssertionError, match=r"replikas"):
         _accepted(kube, kube.rendered("plain").replace("replicas:", "replikas:"))
 
 
-def test_high_availability_and_tls_go_together(kube: KubeServer, tmp_path: Path) -> None:
+def test_combines_high_availability_and_tls(kube: KubeServer, tmp_path: Path) -> None:
     overlay = _both(tmp_path)
     _accepted(kube, kube.rendered(overlay))
     objects = _objects(kube, overlay)
@@ -89,7 +93,7 @@ def test_high_availability_and_tls_go_together(kube: KubeServer, tmp_path: Path)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_what_refers_to_something_finds_it(kube: KubeServer, overlay: str) -> None:
+def test_references_between_objects_resolve(kube: KubeServer, overlay: str) -> None:
     objects = _objects(kube, overlay)
     template = objects["Deployment"]["spec"]["template"]
     container = _container(objects)
@@ -110,7 +114,7 @@ def test_what_refers_to_something_finds_it(kube: KubeServer, overlay: str) -> No
 
 
 @pytest.mark.parametrize("overlay", OURS)
-def test_pods_are_such_as_restricted_namespaces_take(kube: KubeServer, overlay: str) -> None:
+def test_pods_are_allowed_in_restricted_namespaces(kube: KubeServer, overlay: str) -> None:
     objects = _objects(kube, overlay)
     labels = objects["Namespace"]["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -130,14 +134,14 @@ def test_pods_are_such_as_restricted_namespaces_take(kube: KubeServer, overlay: 
     assert all("hostPort" not in port for port in _container(objects)["ports"])
 
 
-def test_the_base_leaves_the_user_to_openshift(kube: KubeServer) -> None:
+def test_base_sets_no_user(kube: KubeServer) -> None:
     context = _pod(_objects(kube, MANIFESTS / "base"))["securityContext"]
     assert context["runAsNonRoot"] is True
     assert not context.keys() & {"runAsUser", "runAsGroup", "fsGroup"}
 
 
 @pytest.mark.parametrize("overlay", OURS)
-def test_every_port_may_be_reached_and_health_by_monitoring_alone(
+def test_network_policy_opens_every_port_and_metrics_only_to_monitoring(
     kube: KubeServer, overlay: str
 ) -> None:
     objects = _objects(kube, overlay)
@@ -152,9 +156,7 @@ def test_every_port_may_be_reached_and_health_by_monitoring_alone(
 
 
 @pytest.mark.parametrize("overlay", OURS)
-def test_nodes_can_be_drained_and_only_one_process_at_a_time_writes(
-    kube: KubeServer, overlay: str
-) -> None:
+def test_allows_drains_and_never_runs_two_writers(kube: KubeServer, overlay: str) -> None:
     objects = _objects(kube, overlay)
     deployment, budget = objects["Deployment"]["spec"], objects["PodDisruptionBudget"]["spec"]
     assert budget["maxUnavailable"] == 1
@@ -167,14 +169,14 @@ def test_nodes_can_be_drained_and_only_one_process_at_a_time_writes(
         assert deployment["strategy"] == {"type": "Recreate"}
 
 
-def _documented() -> dict[str, str]:
-    """The files of docs/kubernetes.md by name."""
-    text = (ROOT / "docs/kubernetes.md").read_text()
+def _documented(page: str = "kubernetes.md") -> dict[str, str]:
+    """Return the manifests of a page of docs/ by file name."""
+    text = (ROOT / "docs" / page).read_text()
     return dict(re.findall(r"<!-- manifest: (\S+) -->\n```yaml\n(.*?)```", text, re.DOTALL))
 
 
-@pytest.mark.parametrize("overlay", OURS)
-def test_a_site_as_documented_is_accepted(kube: KubeServer, tmp_path: Path, overlay: str) -> None:
+@pytest.mark.parametrize("overlay", COREOS)
+def test_documented_site_is_valid(kube: KubeServer, tmp_path: Path, overlay: str) -> None:
     files = _documented()
     shutil.copytree(MANIFESTS, tmp_path / "deploy/kubernetes")
     site = tmp_path / "site"
@@ -182,7 +184,7 @@ def test_a_site_as_documented_is_accepted(kube: KubeServer, tmp_path: Path, over
     for name in ("site.yaml", "openshift.yaml"):
         (site / name).write_text(files[name])
     text = files["kustomization.yaml"].replace("overlays/plain", f"overlays/{overlay}")
-    text = text.replace("  - site.yaml\n", "  - site.yaml\n  - openshift.yaml\n")
+    text = text.replace("  - path: site.yaml\n", "  - path: site.yaml\n  - path: openshift.yaml\n")
     (site / "kustomization.yaml").write_text(text)
     _accepted(kube, kube.rendered(site))
     objects = _objects(kube, site)
@@ -193,7 +195,17 @@ def test_a_site_as_documented_is_accepted(kube: KubeServer, tmp_path: Path, over
     assert given["DEPLOY_ISO"]
 
 
-def test_the_documented_volume_is_the_one_that_is_mounted(kube: KubeServer) -> None:
+def test_upstream_metal3_boots_another_ramdisk(kube: KubeServer) -> None:
+    given = {each["name"]: each["value"] for each in _container(_objects(kube, OURS[3]))["env"]}
+    assert given["MIC_RAMDISK"] == "ipa"
+    files = {given[name] for name in ("DEPLOY_INITRD", "DEPLOY_KERNEL", "MIC_BOOTLOADER")}
+    (mount,) = _container(_objects(kube, OURS[3]))["volumeMounts"]
+    assert {Path(file).parent for file in files} == {Path(mount["mountPath"])}
+    assert len(files) == 3
+    assert not given.keys() & {"DEPLOY_ISO", "IRONIC_AGENT_IMAGE"}
+
+
+def test_documented_volume_matches_the_mount(kube: KubeServer) -> None:
     text = _documented()["base-images.yaml"]
     _accepted(kube, text)
     claim, job = yaml.safe_load_all(text)
@@ -204,10 +216,35 @@ def test_the_documented_volume_is_the_one_that_is_mounted(kube: KubeServer) -> N
     assert loader["securityContext"] == container["securityContext"]
     assert loader["volumeMounts"][0]["mountPath"] == container["volumeMounts"][0]["mountPath"]
     (iso,) = (each["value"] for each in container["env"] if each["name"] == "DEPLOY_ISO")
-    assert iso in loader["command"]
+    assert f"-output={iso}" in loader["args"]
 
 
-def test_the_documented_certificate_is_for_the_secret_that_is_mounted(kube: KubeServer) -> None:
+def test_documented_init_container_is_valid(kube: KubeServer, tmp_path: Path) -> None:
+    files = {**_documented(), **_documented("fetch.md")}
+    shutil.copytree(MANIFESTS, tmp_path / "deploy/kubernetes")
+    site = tmp_path / "site"
+    site.mkdir()
+    for name in ("site.yaml", "init-fetch.yaml"):
+        (site / name).write_text(files[name])
+    text = files["kustomization.yaml"]
+    patched = text.replace("- path: site.yaml\n", "- path: site.yaml\n  - path: init-fetch.yaml\n")
+    (site / "kustomization.yaml").write_text(patched)
+    _accepted(kube, kube.rendered(site))
+    objects = _objects(kube, site)
+    pod, container = _pod(objects), _container(objects)
+    (init,) = pod["initContainers"]
+    (volume,) = pod["volumes"]
+    assert volume == {"name": "own-images", "emptyDir": {"sizeLimit": "3Gi"}}
+    (mount,) = container["volumeMounts"]
+    assert (mount["name"], mount["readOnly"]) == ("own-images", True)
+    assert init["volumeMounts"] == [{"name": "own-images", "mountPath": mount["mountPath"]}]
+    assert init["image"] == container["image"]
+    assert init["securityContext"] == container["securityContext"]
+    (iso,) = (each["value"] for each in container["env"] if each["name"] == "DEPLOY_ISO")
+    assert f"-output={iso}" in init["args"]
+
+
+def test_documented_certificate_matches_the_mounted_secret(kube: KubeServer) -> None:
     certificate = yaml.safe_load(_documented()["certificate.yaml"])
     volumes = _pod(_objects(kube, "tls"))["volumes"]
     (secret,) = (volume["secret"] for volume in volumes if "secret" in volume)
@@ -215,7 +252,7 @@ def test_the_documented_certificate_is_for_the_secret_that_is_mounted(kube: Kube
 
 
 @pytest.mark.usefixtures("leader_rights")
-def test_leader_election_is_granted_for_one_lease_in_our_namespace(kube: KubeServer) -> None:
+def test_grants_one_lease_in_the_own_namespace(kube: KubeServer) -> None:
     leases = "leases.coordination.k8s.io"
     verbs = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 
@@ -227,5 +264,5 @@ def test_leader_election_is_granted_for_one_lease_in_our_namespace(kube: KubeSer
     assert granted("default", "machine-image-customizer") == set()
 
 
-def test_without_it_no_lease_is_granted(kube: KubeServer) -> None:
+def test_grants_no_lease_without_the_overlay(kube: KubeServer) -> None:
     assert not kube.account_may("get", "leases.coordination.k8s.io", namespace=NAMESPACE)

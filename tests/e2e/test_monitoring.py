@@ -1,7 +1,7 @@
-"""Alert rules and dashboard beside real pages of real daemons in both modes, by promtool.
+"""Alert rules and dashboard, checked by promtool against the metrics of running daemons.
 
-Scope: deploy/monitoring. That every alert fires when it should and none when all is well, that
-nothing asks for a metric or label that mic does not have, and what controller mode counts.
+Scope: deploy/monitoring. Every alert fires when it should, and none fires on a healthy mic. Queries
+use only metrics and labels that mic has. Also shows what controller mode counts.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ALERTS = {
 
 LAG = "mic_event_loop_lag_seconds_bucket"
 FIRES: dict[str, dict[str, str]] = {
-    # Series, and what it is minute by minute; the labels of the target go without saying.
+    # Series and its values per minute, without the labels of the target.
     "MicDown": {"up": "0+0x60"},
     "MicDefect": {"mic_health_defects": "1+0x60"},
     "MicNotReady": {"mic_ready": "0+0x60"},
@@ -77,7 +77,7 @@ FIRES: dict[str, dict[str, str]] = {
     "MicReconcileErrors": {'mic_reconciles_total{outcome="unavailable"}': "0+0.2x60"},
     "MicReconcileBacklog": {"mic_reconcile_queue_depth": "7+0x60"},
 }
-"""What makes each alert fire, and no other."""
+"""Series that make each alert fire, and no other alert."""
 
 FURTHER_LABELS = {
     "MicBuildsFailing": {"reason": "invalid_input"},
@@ -86,7 +86,7 @@ FURTHER_LABELS = {
 }
 
 SHORT: dict[str, dict[str, str]] = {
-    # What is over soon, or happens every day.
+    # Short or normal conditions.
     "MicDown": {"up": "1+0x59 0+0x1"},
     "MicNotReady": {"mic_ready": "1+0x57 0+0x3"},
     "MicEventLoopLagging": {f'{LAG}{{le="0.25"}}': "0+100x60", f'{LAG}{{le="+Inf"}}': "0+100x60"},
@@ -127,7 +127,7 @@ def static(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture(scope="module")
 def controller(kube: KubeServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A controller that has made the images of all its hosts."""
+    """A controller that has built the images of all its hosts."""
     folder = tmp_path_factory.mktemp("controller")
     put(folder / "ipa.iso", live_iso())
     kube.create_namespace(NAMESPACE)
@@ -170,24 +170,24 @@ def run(promtool: str, *arguments: str | Path, stdin: str = "") -> str:
 # --- form ---------------------------------------------------------------------------------------
 
 
-def test_the_rules_are_in_form(promtool: str) -> None:
+def test_rules_are_valid(promtool: str) -> None:
     assert f"{len(ALERTS)} rules found" in run(promtool, "check", "rules", RULES)
 
 
-def test_each_alert_says_how_bad_it_is_and_what_to_do() -> None:
+def test_alerts_have_severity_summary_and_description() -> None:
     for name, rule in ALERTS.items():
         assert rule["labels"].keys() == {"severity"}, name
         assert rule["labels"]["severity"] in {"critical", "warning"}, name
         assert rule["annotations"].keys() == {"summary", "description"}, name
 
 
-def test_the_pages_are_in_form(promtool: str, pages: tuple[Page, Page]) -> None:
+def test_metrics_pages_are_valid(promtool: str, pages: tuple[Page, Page]) -> None:
     for page in pages:
         assert run(promtool, "check", "metrics", stdin=page.text) == ""
 
 
 def _dashboard_queries() -> list[str]:
-    """Every query of the dashboard, with values for its variables."""
+    """Return all queries of the dashboard, with values for its variables."""
     board = json.loads(DASHBOARD.read_text())
     queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
     queries += [
@@ -202,7 +202,7 @@ def _dashboard_queries() -> list[str]:
     return queries
 
 
-def test_the_queries_of_the_dashboard_are_in_form(promtool: str, tmp_path: Path) -> None:
+def test_dashboard_queries_are_valid(promtool: str, tmp_path: Path) -> None:
     rules = [
         {"record": f"query:{number}", "expr": query}
         for number, query in enumerate(_dashboard_queries())
@@ -220,7 +220,7 @@ def _queries() -> list[str]:
     return [*_dashboard_queries(), *(rule["expr"] for rule in ALERTS.values())]
 
 
-def test_what_is_asked_for_is_on_a_page(pages: tuple[Page, Page]) -> None:
+def test_queries_use_existing_metrics(pages: tuple[Page, Page]) -> None:
     there = {"up"}.union(*(page.names for page in pages))
     for query in _queries():
         asked = set(re.findall(r"\b(?:mic|process)_\w+|\bup\b", re.sub(r'"[^"]*"', "", query)))
@@ -228,7 +228,7 @@ def test_what_is_asked_for_is_on_a_page(pages: tuple[Page, Page]) -> None:
         assert asked <= there, query
 
 
-def test_labels_that_are_asked_for_are_on_a_page(pages: tuple[Page, Page]) -> None:
+def test_queries_use_existing_labels(pages: tuple[Page, Page]) -> None:
     values: dict[str, set[str]] = {"job": {"mic"}, "instance": set()}
     labels: dict[str, set[str]] = {"up": set()}
     for page in pages:
@@ -249,7 +249,7 @@ def test_labels_that_are_asked_for_are_on_a_page(pages: tuple[Page, Page]) -> No
         assert grouped <= known, query
 
 
-def test_controller_mode_has_all_that_static_mode_has_and_more(pages: tuple[Page, Page]) -> None:
+def test_controller_mode_adds_to_the_metrics_of_static_mode(pages: tuple[Page, Page]) -> None:
     of_static, of_controller = (set(page.families) for page in pages)
     assert of_static < of_controller
     assert all("kube" in name or "reconcile" in name for name in of_controller - of_static)
@@ -280,7 +280,7 @@ def _alert(name: str) -> dict[str, Any]:
     rule = ALERTS[name]
     labels = {**TARGET, **FURTHER_LABELS.get(name, {}), **rule["labels"]}
     if name == "MicNoLeader":
-        del labels["instance"]  # It is the fault of all together.
+        del labels["instance"]  # It concerns all replicas together.
     annotations = rule["annotations"]
     for label, value in labels.items():
         annotations = {
@@ -297,34 +297,32 @@ def _test_rules(promtool: str, folder: Path, cases: list[dict[str, Any]]) -> Non
     run(promtool, "test", "rules", file)
 
 
-def test_there_is_a_bad_day_for_each_alert() -> None:
+def test_every_alert_has_a_case() -> None:
     assert FIRES.keys() == ALERTS.keys()
 
 
 @pytest.mark.parametrize("name", FIRES)
-def test_an_alert_fires_on_its_bad_day_and_no_other_does(
-    promtool: str, tmp_path: Path, name: str
-) -> None:
+def test_only_the_matching_alert_fires(promtool: str, tmp_path: Path, name: str) -> None:
     day = {"up": "1+0x60", **FIRES[name]}
     cases = [_case(day, [_alert(each)] if each == name else [], each) for each in ALERTS]
     _test_rules(promtool, tmp_path, cases)
 
 
 @pytest.mark.parametrize("name", SHORT)
-def test_what_is_over_soon_or_happens_every_day_is_no_alert(
+def test_short_or_normal_conditions_raise_no_alert(
     promtool: str, tmp_path: Path, name: str
 ) -> None:
     _test_rules(promtool, tmp_path, [_case({"up": "1+0x60", **SHORT[name]}, [], name)])
 
 
-def test_a_mic_that_nobody_knows_of_any_more_is_down(promtool: str, tmp_path: Path) -> None:
+def test_a_missing_target_is_down(promtool: str, tmp_path: Path) -> None:
     expected = _alert("MicDown")
     del expected["exp_labels"]["instance"]
-    expected["exp_annotations"]["summary"] = "mic  does not answer"
+    expected["exp_annotations"]["summary"] = "mic  does not respond"
     _test_rules(promtool, tmp_path, [_case({}, [expected], "MicDown")])
 
 
-def test_a_mic_in_good_health_raises_no_alert(
+def test_a_healthy_mic_raises_no_alert(
     promtool: str, tmp_path: Path, pages: tuple[Page, Page]
 ) -> None:
     for page in pages:
@@ -338,21 +336,21 @@ def test_a_mic_in_good_health_raises_no_alert(
 # --- controller mode ----------------------------------------------------------------------------
 
 
-def test_what_the_controller_did_is_counted(pages: tuple[Page, Page]) -> None:
+def test_counts_the_work_of_the_controller(pages: tuple[Page, Page]) -> None:
     _, page = pages
     assert page.value("mic_images", kind="iso") == HOSTS
     assert page.value("mic_kube_objects", resource="preprovisioningimages") == HOSTS
-    # A pass builds again to see that nothing changed.
+    # A reconciliation builds again to check that nothing changed.
     assert page.value("mic_build_duration_seconds_count") >= HOSTS
     assert page.total("mic_build_failures_total") == 0
-    # A finalizer for each; what else is written is the status.
+    # One finalizer each; all other writes are of the status.
     request = {"verb": "update", "status": "ok"}
     name = "mic_kube_api_requests_total"
     assert page.value(name, resource="preprovisioningimages", **request) == HOSTS
     assert page.value(name, resource="preprovisioningimages/status", **request) == 2 * HOSTS
-    # Three watches, each begun with a list.
+    # Three watches, each starts with a list. An API server that has just started may end some.
     lists = page.total(name, verb="list", status="ok")
-    assert lists == 3
+    assert 3 <= lists <= 3 + page.total("mic_kube_watch_restarts_total")
     passes = page.value("mic_reconciles_total", outcome="ok")
     assert passes >= 3 * HOSTS
     assert page.value("mic_reconcile_duration_seconds_count") == page.total("mic_reconciles_total")
@@ -362,7 +360,7 @@ def test_what_the_controller_did_is_counted(pages: tuple[Page, Page]) -> None:
     assert page.total("mic_kube_watch_restarts_total") == 0
 
 
-def test_an_api_server_that_is_away_shows_and_so_does_its_return(
+def test_metrics_show_an_outage_of_the_api_server_and_its_end(
     kube: KubeServer, controller: Daemon
 ) -> None:
     before = page_of(controller)
@@ -375,11 +373,11 @@ def test_an_api_server_that_is_away_shows_and_so_does_its_return(
             lambda: page_of(controller).total(
                 "mic_kube_api_requests_total", verb="list", status="unavailable"
             ),
-            "lists are asked for in vain",
+            "lists fail",
         )
         page = page_of(controller)
         assert page.total("mic_kube_watch_restarts_total", reason="unavailable") >= 3
-        # What was ready stays so, and is served.
+        # A ready process stays ready and serves.
         assert page.value("mic_ready") == 1
         assert page.value("mic_readiness_problems") > 0
     finally:
@@ -389,7 +387,7 @@ def test_an_api_server_that_is_away_shows_and_so_does_its_return(
     )
     name = "mic_kube_api_requests_total"
     after = page_of(controller)
-    # Whoever was there before got nothing new: no status is written for that.
+    # Nothing changed for the existing objects: no status is written.
     for resource in ("preprovisioningimages", "preprovisioningimages/status"):
         assert after.total(name, verb="update", resource=resource) == before.total(
             name, verb="update", resource=resource

@@ -12,15 +12,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import forkserver
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE = 20.0
 """Seconds until something that ought to happen counts as not happening."""
 
-MIC = (sys.executable, "-c", "from mic.cli import main; main()")
-"""The command ``mic``, from the checkout."""
+MIC = (sys.executable, "-c", "from mic.cli.main import main; main()")
+"""The command ``mic``, from the checkout, for what `forkserver` cannot start: other users' say."""
 
 _SERVING = re.compile(r"serving \d+ images on (\S+?),")
 _BAD = re.compile(r"Traceback|Unhandled|Error in|critical:|Warning:", re.IGNORECASE)
+_NOT_OURS = "twisted.internet.tcp._FileDescriptorReservation"
+"""Whose lines say that `mic status` of another test asked a mic that has no descriptors left."""
+_SHOWN = 20_000  # characters
 _T = TypeVar("_T")
 
 
@@ -42,23 +47,32 @@ class Daemon:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         *,
-        command: Sequence[str] = MIC,
+        command: Sequence[str] = (),
+        module: str = "",
         cwd: Path = ROOT,
         graceful: tuple[int, ...] = (0,),
     ) -> None:
+        """Start ``mic``, the program ``command``, or a module of ours that runs mic."""
         self.log_path = log
         self._graceful = graceful
         self._page = 0
         given = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        given |= environment
+        self.process: subprocess.Popen[bytes] | forkserver.Process
         with log.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [*command, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                cwd=cwd,
-                env={**given, **environment},
-            )
+            if command:
+                self.process = subprocess.Popen(
+                    [*command, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    cwd=cwd,
+                    env=given,
+                )
+            else:
+                self.process = forkserver.start(
+                    arguments, module=module, environment=given, cwd=cwd, stderr=stderr
+                )
 
     @property
     def pid(self) -> int:
@@ -119,6 +133,17 @@ class Daemon:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
+    def wait_until_idle(self) -> None:
+        """Wait until it has used no processor time for a fifth of a second."""
+        times = list(range(-5, 0))
+
+        def look() -> bool:
+            times[:] = [*times[1:], self.processor_time()]
+            time.sleep(0.05)
+            return times[0] == times[-1]
+
+        eventually(look, "it is idle", 3 * DEADLINE)
+
     def check(self) -> None:
         """It runs, and nothing went wrong that it did not expect."""
         assert self.process.poll() is None, f"mic ended:\n{self.log}"
@@ -126,14 +151,15 @@ class Daemon:
 
     def check_log(self) -> None:
         """Nothing in the log that nobody meant to write."""
-        assert not _BAD.search(self.whole_log), self.whole_log
+        lines = (line for line in self.whole_log.splitlines() if _NOT_OURS not in line)
+        bad = [line for line in lines if _BAD.search(line)]
+        assert not bad, self.whole_log[-_SHOWN:]
 
     def hang_up(self) -> None:
         self.process.send_signal(signal.SIGHUP)
 
-    def stop(self, within: float = 5.0) -> float:
-        """SIGTERM, and seconds until it ended: cleanly."""
-        before = time.monotonic()
+    def stop(self, within: float = DEADLINE) -> None:
+        """End it with SIGTERM, cleanly and much sooner than clients that stall are dropped."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -141,11 +167,9 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"mic still runs {within} s after SIGTERM:\n{self.log}") from None
-        took = time.monotonic() - before
         self.kill()
         assert status in self._graceful, f"exit status {status}:\n{self.log}"
         self.check_log()
-        return took
 
     def kill(self) -> None:
         """End it in any case."""

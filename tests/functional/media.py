@@ -12,10 +12,12 @@ from pathlib import Path
 from certificates import issue
 from functional.daemon import Daemon
 from functional.wire import Answer, Wire
+from miniso import RESERVED, with_minimal
 
-from mic.image.coreos import IGNITION_IMAGE
-from mic.image.cpio import archive, config_of
-from mic.image.isowriter import coreos_files, write_iso
+from mic.media.coreos import IGNITION_IMAGE
+from mic.media.cpio import archive, config_of
+from mic.media.isowriter import coreos_files, write_iso
+from mic.media.minimal import DATA
 
 EMBED = 256 * 1024
 """Bytes of the embed area."""
@@ -70,7 +72,10 @@ class Media:
 
 
 def make_media(directory: Path, rootfs: int, seed: int = 0) -> Media:
-    """A CoreOS-like ISO with a root file system of so many bytes, and its initramfs."""
+    """A CoreOS-like ISO with a root file system of so many bytes, and its initramfs.
+
+    The ISO describes its minimal one.
+    """
     noise = random.Random(seed)
     files = coreos_files(
         kernel=noise.randbytes(64 * 1024),
@@ -80,10 +85,10 @@ def make_media(directory: Path, rootfs: int, seed: int = 0) -> Media:
     )
     # The writer's layout depends on lengths alone: a copy with marks shows where the area is.
     mark = b"\xaaEMBED" * (EMBED // 6 + 1)
-    marked = write_iso({**files, IGNITION_IMAGE: mark[:EMBED]})
+    marked = write_iso({**files, IGNITION_IMAGE: mark[:EMBED], DATA: bytes(RESERVED)})
     return Media(
         directory=directory,
-        iso=write_iso(files),
+        iso=with_minimal(files),
         initramfs=archive(noise.randbytes(3000)),
         area=marked.index(mark[:EMBED]),
     )

@@ -6,6 +6,7 @@ Operators show the last line on standard error as the pod's end message.
 from __future__ import annotations
 
 import base64
+import gzip
 import os
 import socket
 import subprocess
@@ -14,11 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import forkserver
 import pytest
 from functional.daemon import MIC, ROOT
 from functional.media import Media, make_hosts
 
-from mic.image.isowriter import write_iso
+from mic.media.cpio import archive
+from mic.media.isowriter import write_iso
 
 SECRET = "c3VwZXItc2VjcmV0"
 
@@ -47,15 +50,7 @@ def given(media: Media, tmp_path: Path) -> Start:
 def run(
     arguments: list[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*MIC, *arguments],
-        env={"PATH": os.environ["PATH"], **(environment or {})},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    return forkserver.run(*arguments, environment=environment)
 
 
 def start(given: Start) -> list[str]:
@@ -134,6 +129,34 @@ PROBLEMS: dict[str, tuple[Callable[[Start], object], list[str]]] = {
     "a directory as initramfs": (
         put("DEPLOY_INITRD", "/usr"),
         ["DEPLOY_INITRD", "/usr", "directory"],
+    ),
+    "a program as initramfs": (
+        put("DEPLOY_INITRD", "/bin/ls"),
+        ["DEPLOY_INITRD", "/bin/ls", "ELF", "not an initramfs", "leave that empty"],
+    ),
+    "the ISO as initramfs": (
+        lambda g: g.environment.update(DEPLOY_INITRD=g.file("i.iso", write_iso({"/a": b"b"}))),
+        ["DEPLOY_INITRD", "i.iso", "ISO 9660", "not an initramfs"],
+    ),
+    "text as initramfs": (
+        put("DEPLOY_INITRD", "/etc/passwd"),
+        ["DEPLOY_INITRD", "/etc/passwd", "text", "not an initramfs"],
+    ),
+    "text as kernel": (
+        put("DEPLOY_KERNEL", "/etc/passwd"),
+        ["DEPLOY_KERNEL", "/etc/passwd", "text", "not a kernel"],
+    ),
+    "the ISO as kernel": (
+        lambda g: g.environment.update(DEPLOY_KERNEL=g.file("k.iso", write_iso({"/a": b"b"}))),
+        ["DEPLOY_KERNEL", "k.iso", "ISO 9660", "not a kernel"],
+    ),
+    "the initramfs as kernel": (
+        lambda g: g.environment.update(DEPLOY_KERNEL=g.file("initramfs", archive(b"{}"))),
+        ["DEPLOY_KERNEL", "initramfs", "cpio", "not a kernel"],
+    ),
+    "a compressed ISO": (
+        lambda g: g.environment.update(DEPLOY_ISO=g.file("i.gz", gzip.compress(iso_of(g)))),
+        ["DEPLOY_ISO", "i.gz", "compressed with gzip"],
     ),
     "a pull secret that is nothing": (
         put("IRONIC_AGENT_PULL_SECRET", "%%" + SECRET),
@@ -267,17 +290,17 @@ def batches() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("problems", batches())
-def test_problems_are_told_in_the_last_line(given: Start, problems: list[str]) -> None:
+def test_problems_are_reported_in_the_last_line(given: Start, problems: list[str]) -> None:
     for problem in problems:
         PROBLEMS[problem][0](given)
     last = start(given)[-1].removeprefix("mic: cannot start: ")
     for problem in problems:
         words = PROBLEMS[problem][1]
-        told = [each for each in last.split("; ") if all(word in each for word in words)]
-        assert told, f"{problem} is not told in {last}"
+        reported = [each for each in last.split("; ") if all(word in each for word in words)]
+        assert reported, f"{problem} is not reported in {last}"
 
 
-def test_an_unreadable_file_is_told(given: Start) -> None:
+def test_an_unreadable_file_is_reported(given: Start) -> None:
     with tempfile.TemporaryDirectory() as directory:
         # Other users cannot enter pytest's directories; root can read everything.
         Path(directory).chmod(0o755)
@@ -330,7 +353,7 @@ def test_several_problems_come_in_one_report(given: Start) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "", "[::1]", "localhost"])
-def test_a_port_that_is_taken_is_told(given: Start, address: str) -> None:
+def test_a_port_that_is_taken_is_reported(given: Start, address: str) -> None:
     family = socket.AF_INET6 if address in ("", "[::1]") else socket.AF_INET
     with socket.socket(family) as taken:
         taken.bind(({"": "::", "[::1]": "::1"}.get(address, "127.0.0.1"), 0))
@@ -343,7 +366,7 @@ def test_a_port_that_is_taken_is_told(given: Start, address: str) -> None:
     assert "in use" in last
 
 
-def test_nothing_at_all_is_told() -> None:
+def test_nothing_at_all_is_reported() -> None:
     done = run(["static"])
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
@@ -364,13 +387,26 @@ def test_nothing_at_all_is_told() -> None:
         (["show"], "-x"),
     ],
 )
-def test_an_unknown_flag_is_told_with_usage(command: list[str], flag: str) -> None:
+def test_an_unknown_flag_prints_one_line(command: list[str], flag: str) -> None:
     done = run([*command, flag, "x"])
     assert done.returncode == 2
-    lines = done.stderr.splitlines()
-    assert flag.lstrip("-").partition("=")[0] in lines[-1]
-    assert lines[0].startswith("Usage of mic")
+    (line,) = done.stderr.splitlines()
+    assert flag.lstrip("-").partition("=")[0] in line
+    assert line.endswith(f"see mic {command[0]} -h")
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("statik", "mic: unknown command 'statik'; did you mean static? see mic -h"),
+        ("Controller", "mic: unknown command 'Controller'; did you mean controller? see mic -h"),
+        ("frobnicate", "mic: unknown command 'frobnicate'; see mic -h"),
+    ],
+)
+def test_an_unknown_command_prints_one_line_with_the_nearest(command: str, line: str) -> None:
+    done = run([command])
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{line}\n")
 
 
 @pytest.mark.parametrize(
@@ -404,7 +440,7 @@ def test_help_is_no_error(command: list[str], flag: str) -> None:
         ["show", "one", "two"],
     ],
 )
-def test_a_command_line_that_cannot_be_used_is_told(arguments: list[str]) -> None:
+def test_a_command_line_that_cannot_be_used_is_reported(arguments: list[str]) -> None:
     done = run(arguments)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("mic")

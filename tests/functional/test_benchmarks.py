@@ -17,6 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
         ("hosts", ["--hosts", "3", "--rest", "0.1"], "3 hosts, 6 images: start "),
         ("metrics", ["--images", "10"], "10 images: "),
         ("nmstate", ["--seconds", "0.01"], "bond and VLAN "),
+        (
+            "tenants",
+            ["--static", "--documents", "2", "--bytes", "20000", "--seconds", "0.5"],
+            "range of 4 KiB beside large files, p99 ",
+        ),
     ],
 )
 def test_a_benchmark_runs(name: str, flags: list[str], expected: str) -> None:

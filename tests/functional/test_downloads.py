@@ -58,6 +58,16 @@ def limited(tmp_path: Path, start: Callable[..., Daemon]) -> Server:
     return Server(way="tcp", daemon=daemon, media=media, connect_socket=connect)
 
 
+def test_requests_of_a_command_of_mic_are_no_downloads(limited: Server) -> None:
+    image, own = limited.iso, "User-Agent: mic/0.1.0"
+    for span in ("0-2047", "0-99999", "0-9,1000000-1999999"):
+        assert limited.get(image.target, own, f"Range: bytes={span}").status == 206
+    assert limited.get(image.target, own).body == image.data
+    assert "worker-0.iso: 127.0.0.1" not in limited.daemon.whole_log
+    limited.get(image.target, "User-Agent: BMC/1.0", "Range: bytes=0-2047")
+    assert len(limited.daemon.wait_for("worker-0.iso: 127.0.0.1 started")) == 1
+
+
 def begin(server: Server) -> Wire:
     """A download whose client does not read on."""
     wire = server.connect()
@@ -67,7 +77,7 @@ def begin(server: Server) -> Wire:
     return wire
 
 
-def test_above_the_limit_clients_are_told_to_come_again(limited: Server) -> None:
+def test_above_the_limit_clients_are_asked_to_come_again(limited: Server) -> None:
     image = limited.iso
     with begin(limited) as first, begin(limited) as second:
         for fields in ((), ("Range: bytes=5-",), ("Range: bytes=0-65536",)):
@@ -97,4 +107,4 @@ def test_a_small_range_from_the_medium_is_no_room_for_others(limited: Server) ->
             )
             assert answer.body == image.data[start : start + 4096]
             assert limited.get(image.target).status == 503
-    assert len(limited.daemon.wait_for("MIC_MAX_DOWNLOADS")) == 1, "told once, not for each"
+    assert len(limited.daemon.wait_for("MIC_MAX_DOWNLOADS")) == 1, "logged once, not for each"

@@ -12,6 +12,8 @@ import pytest
 from functional.daemon import Daemon, eventually
 from functional.media import TIMEOUT, Media, make_hosts
 from functional.wire import Wire
+from metrics_page import address, ask
+from ports import free_port
 
 
 @pytest.fixture
@@ -25,14 +27,6 @@ def serve(media: Media, tmp_path: Path, start: Callable[..., Daemon]) -> Callabl
         )
 
     return serve
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET6) as probe:
-        probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        probe.bind(("::", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def answers(address: str, port: int) -> bool:
@@ -51,12 +45,12 @@ def test_a_port_alone_is_every_address_of_both_families(serve: Callable[..., Dae
     assert daemon.wait_until_serving() == f"[::]:{port}"
     assert answers("127.0.0.1", port)
     assert answers("::1", port)
-    # The client is told by its IPv4 address, not by ::ffff:127.0.0.1.
+    # The log names the client by its IPv4 address, not by ::ffff:127.0.0.1.
     with Wire(socket.create_connection(("127.0.0.1", port), TIMEOUT)) as wire:
         wire.ask("/worker-0.iso", "Range: bytes=0-0")
         wire.answer()
-    (line,) = daemon.wait_for("starts to download")
-    assert ": 127.0.0.1 starts" in line
+    (line,) = daemon.wait_for("started to download")
+    assert ": 127.0.0.1 started" in line
 
 
 @pytest.mark.parametrize(
@@ -152,13 +146,13 @@ def test_http_2_is_not_negotiated(
         assert sock.selected_alpn_protocol() in ("http/1.1", None)
 
 
-def test_plain_http_on_the_tls_port_is_no_fault_of_ours(
+def test_noise_on_the_tls_port_is_no_fault_of_ours(
     serve: Callable[..., Daemon], certificate: tuple[Path, Path]
 ) -> None:
     cert, key = certificate
     daemon = serve("127.0.0.1:0", f"-images-tls-cert-file={cert}", f"-images-tls-key-file={key}")
     before = None
-    for data in (b"GET / HTTP/1.1\r\n\r\n", b"", b"\x16\x03\x01", bytes(3000)):
+    for data in (b"G", b"", b"\x16\x03\x01", bytes(3000)):
         with socket.create_connection(daemon.tcp, TIMEOUT) as sock:
             sock.sendall(data)
             sock.shutdown(socket.SHUT_WR)
@@ -195,3 +189,27 @@ def test_curl_gets_an_image_over_each_family(
         except FileNotFoundError:
             pytest.skip("there is no curl here")
         assert media.with_config(out.read_bytes())
+
+
+NOTE = r"info: -images(-http)?-publish-addr is .* clients on other machines cannot use that URL"
+
+
+def test_a_loopback_url_of_a_port_that_others_reach_is_noted_once(
+    serve: Callable[..., Daemon],
+) -> None:
+    daemon = serve(f":{free_port()}", "-metrics-addr=127.0.0.1:0")
+    (line,) = daemon.wait_for(NOTE)
+    assert "-images-publish-addr is http://127.0.0.1:8084:" in line
+    assert ask(f"{address(daemon)}/readyz")[::2] == (200, b"ok\n")
+
+
+def test_a_url_that_others_can_use_is_not_noted(serve: Callable[..., Daemon]) -> None:
+    for daemon in (
+        serve(f":{free_port()}", "-images-publish-addr=http://192.0.2.1:8084"),
+        serve("127.0.0.1:0"),
+    ):
+        # What is noted comes at the start, before what follows a signal.
+        daemon.wait_until_serving()
+        daemon.hang_up()
+        daemon.wait_for("SIGHUP")
+        assert "cannot use that URL" not in daemon.whole_log

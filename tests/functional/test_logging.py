@@ -1,7 +1,7 @@
 """Scope: what a real mic logs, by both doors and in both formats, serving and failing.
 
-How an event becomes a line is in tests/unit/test_log.py; controller mode's log is looked at with a
-real API server, in tests/e2e/test_controller_mode.py.
+How an event becomes a line is in tests/unit/observe/test_log.py; controller mode's log is looked
+at with a real API server, in tests/e2e/test_controller_mode.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from functional.daemon import MIC, ROOT, Daemon, eventually
+from functional.daemon import ROOT, Daemon, eventually
 from functional.media import Media, make_hosts, tcp_client
 from functional.wire import Wire
 
@@ -48,7 +48,7 @@ def begin(tmp_path: Path, media: Media, hosts: Path) -> Iterator[Starter]:
             tmp_path / f"log-{len(daemons)}",
             ["static", "--images-bind-addr=127.0.0.1:0", f"--nmstate-dir={hosts}", *flags],
             {**media.environment, **environment},
-            command=MIC if door == "mic" else foreground,
+            command=() if door == "mic" else foreground,
             # twistd ends by the signal that it was sent.
             graceful=(0,) if door == "mic" else (-signal.SIGTERM,),
         )
@@ -78,7 +78,7 @@ def test_json_is_an_object_per_line_from_the_first_to_the_last(
 ) -> None:
     daemon = begin(door, "--log-format=json")
     read_all(daemon)
-    daemon.wait_for("has it all")
+    daemon.wait_for("completed the download")
     (hosts / "bad.yaml").write_text("- \x01")
     daemon.hang_up()
     daemon.wait_for("bad.yaml")
@@ -91,7 +91,7 @@ def test_json_is_an_object_per_line_from_the_first_to_the_last(
     (over,) = [line for line in lines if "outcome" in line]
     assert over["image"] == "worker-0.iso"
     assert over["client"] == "127.0.0.1"
-    assert over["outcome"] == "has it all"
+    assert over["outcome"] == "completed the download"
     assert over["share"] == 100
     (error,) = [line for line in lines if line["level"] == "error"]
     assert error["host"] == "bad"
@@ -106,7 +106,7 @@ def test_json_is_an_object_per_line_from_the_first_to_the_last(
 def test_text_is_the_default(begin: Starter, door: str) -> None:
     daemon = begin(door)
     read_all(daemon)
-    daemon.wait_for(r" info: worker-0\.iso: 127\.0\.0\.1 has it all: \d+ bytes in ")
+    daemon.wait_for(r" info: worker-0\.iso: 127\.0\.0\.1 completed the download: \d+ bytes in ")
     daemon.stop()
     assert all(TEXT.fullmatch(line) for line in daemon.whole_log.splitlines())
 
@@ -137,7 +137,7 @@ def test_thousands_of_ranges_are_two_lines(begin: Starter, log_format: str, leve
             wire.ask("/worker-0.iso", f"Range: bytes={number * 100}-{number * 100 + 99}", *fields)
             assert wire.answer("GET").status == 206
     read_all(daemon)
-    daemon.wait_for("has it all")
+    daemon.wait_for("completed the download")
     lines = daemon.log.splitlines()
     assert len(lines) == 2, lines
     daemon.stop()
@@ -154,7 +154,7 @@ def test_in_the_journal_lines_have_priorities(begin: Starter, hosts: Path, tmp_p
     daemon.stop()
     for line in daemon.whole_log.splitlines():
         found = json.loads(line[3:])
-        assert line[:3] == {"info": "<6>", "error": "<3>"}[found["level"]]
+        assert line[:3] == {"info": "<6>", "warn": "<4>", "error": "<3>"}[found["level"]]
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -181,7 +181,7 @@ def test_why_it_cannot_start_is_plain_text_in_json_too(begin: Starter) -> None:
     last = second.whole_log.splitlines()[-1]
     assert last == (
         f"mic: cannot start: -images-bind-addr: cannot listen on {host}:{port}: "
-        "Address already in use"
+        "Address already in use: another process listens there; stop it, or choose another port"
     )
     first.stop()
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sys
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from functional.daemon import ROOT, Daemon, eventually
+from functional.daemon import Daemon, eventually
 from functional.impatient import LIMITS
-from functional.media import Media, Server, make_hosts, make_media, tcp_client
+from functional.media import TIMEOUT, Media, Server, make_hosts, make_media, tcp_client
 from functional.wire import Wire
 from metrics_page import address, ask, page_of
 
@@ -25,6 +25,7 @@ from mic.web.body import SMALL
 MIB = 1024 * 1024
 ISO = "/worker-0.iso"
 INITRAMFS = "/worker-0.initramfs"
+IMPATIENT = "functional.impatient"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
@@ -35,14 +36,16 @@ def media(tmp_path: Path) -> Media:
 
 
 @pytest.fixture
-def server(media: Media, tmp_path: Path) -> Iterator[Server]:
-    """A mic with two hosts and time limits of less than a second."""
+def server(media: Media, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A mic with two hosts; with the parameter `IMPATIENT` it soon drops clients that stall."""
     hosts = make_hosts(tmp_path / "hosts", "worker-0.yaml", "worker-1.yaml")
+    module = getattr(request, "param", "")
+    flags = ["-images-bind-addr=127.0.0.1:0", "-metrics-addr=127.0.0.1:0", f"-nmstate-dir={hosts}"]
     daemon = Daemon(
         tmp_path / "log",
-        ["-images-bind-addr=127.0.0.1:0", "-metrics-addr=127.0.0.1:0", f"-nmstate-dir={hosts}"],
-        {**media.environment, "PYTHONPATH": str(ROOT / "tests")},
-        command=[sys.executable, "-m", "functional.impatient"],
+        flags if module else ["static", *flags],
+        media.environment,
+        module=module,
     )
     try:
         yield Server(way="tcp", daemon=daemon, media=media, connect_socket=tcp_client(*daemon.tcp))
@@ -173,6 +176,7 @@ def test_what_is_refused_before_it_is_a_request_counts(
     assert rise.look().all("mic_http_requests_total") == {("none", status): 1}
 
 
+@pytest.mark.parametrize("server", [IMPATIENT], indirect=True)
 def test_who_does_not_ask_in_time_is_counted(server: Server, rise: Rise) -> None:
     with server.connect() as wire:
         wire.send(b"GET /worker-0.iso HT")
@@ -180,6 +184,7 @@ def test_who_does_not_ask_in_time_is_counted(server: Server, rise: Rise) -> None
     assert rise.look().all("mic_http_connections_broken_off_total") == {("slow_request",): 1}
 
 
+@pytest.mark.parametrize("server", [IMPATIENT], indirect=True)
 def test_who_stops_in_the_middle_is_counted(server: Server, rise: Rise) -> None:
     with server.connect() as wire:
         wire.take_little()
@@ -318,3 +323,13 @@ def test_without_an_address_there_is_no_page(
             wire.ask("/metrics")
             assert wire.answer().status == 404
         assert "health and metrics" not in daemon.log
+
+
+def test_the_version_of_twisted_is_not_disclosed(server: Server) -> None:
+    host, _, port = address(server.daemon).removeprefix("http://").rpartition(":")
+    for line in ("GET /readyz", "HEAD /healthz", "GET /none", "OPTIONS *", "PUT /readyz"):
+        method, target = line.split()
+        with Wire(socket.create_connection((host, int(port)), TIMEOUT)) as wire:
+            wire.ask(target, method=method)
+            _, _, fields = wire.head()
+        assert dict(fields)["Server"] == "mic", line

@@ -17,11 +17,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import forkserver
 import pytest
 from functional.daemon import MIC, ROOT, Daemon, eventually
 from functional.media import Media, Server, make_hosts, make_media, tcp_client
 
-from mic.status import _SOCKETS
+from mic.cli.status import SOCKETS
 
 BIND = "-images-bind-addr=127.0.0.1:0"
 STRANGER = 100_000 + os.getpid()
@@ -53,6 +54,8 @@ def needs(prefix: Sequence[str]) -> None:
 
 
 def ask(*arguments: str, prefix: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    if not prefix:
+        return forkserver.run("status", *arguments)
     return subprocess.run(
         [*prefix, *MIC, "status", *arguments],
         cwd=ROOT,
@@ -63,7 +66,7 @@ def ask(*arguments: str, prefix: Sequence[str] = ()) -> subprocess.CompletedProc
     )
 
 
-def told(daemon: Daemon, *arguments: str) -> dict[str, Any]:
+def status_of(daemon: Daemon, *arguments: str) -> dict[str, Any]:
     done = ask("-json", f"-pid={daemon.pid}", *arguments)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
@@ -89,7 +92,7 @@ class Run:
         self.server = Server(way="tcp", daemon=self.daemon, media=media, connect_socket=connect)
 
     def image(self, label: str) -> dict[str, Any]:
-        (image,) = told(self.daemon, label)["images"]
+        (image,) = status_of(self.daemon, label)["images"]
         assert isinstance(image, dict)
         return image
 
@@ -104,9 +107,9 @@ def run(tmp_path: Path, media: Media, start: Callable[..., Daemon]) -> Run:
     return Run(tmp_path, media, start)
 
 
-def test_it_tells_what_runs_and_which_images_were_never_fetched(run: Run) -> None:
+def test_it_reports_what_runs_and_which_images_were_never_fetched(run: Run) -> None:
     before = time.time()
-    answer = told(run.daemon)
+    answer = status_of(run.daemon)
     assert answer["mode"] == "static"
     assert answer["pid"] == run.daemon.pid
     host, port = run.daemon.tcp
@@ -151,18 +154,18 @@ def test_an_image_is_being_downloaded_and_then_complete(run: Run) -> None:
     assert rows(text)[-1][2:] == ["-", "-", "-", "never fetched", "0"]
 
 
-def test_a_body_that_was_broken_off_is_told_with_how_far_it_came(run: Run) -> None:
+def test_a_body_that_was_broken_off_is_reported_with_how_far_it_came(run: Run) -> None:
     with run.server.connect() as wire:
         wire.take_little()
         wire.ask("/worker-1.iso")
         assert wire.head()[1] == 200
         wire.take(100_000)
-    eventually(lambda: told(run.daemon)["bodies"]["open"] == 0, "the body is over")
+    eventually(lambda: status_of(run.daemon)["bodies"]["open"] == 0, "the body is over")
     read = run.reader("worker-1.iso")["read"]
     assert 100_000 <= read < run.server.iso.size
     # At its end a process knows that nothing comes back.
     run.daemon.stop()
-    assert f"worker-1.iso: 127.0.0.1 was broken off: {read} bytes in " in run.daemon.log
+    assert f"worker-1.iso: 127.0.0.1 was interrupted: {read} bytes in " in run.daemon.log
 
 
 def test_bytes_that_are_read_twice_count_once(run: Run) -> None:
@@ -194,7 +197,7 @@ def test_an_image_that_changed_has_not_been_fetched_yet(run: Run) -> None:
     assert (reader["outdated"], reader["read"], reader["downloads"]) == (False, 10, 1)
 
 
-def test_an_image_that_is_gone_is_told_of_for_a_while(run: Run) -> None:
+def test_an_image_that_is_gone_is_reported_for_a_while(run: Run) -> None:
     (run.hosts / "worker-0.yaml").unlink()
     run.daemon.hang_up()
     eventually(lambda: not run.image("worker-0.initramfs")["published"], "it is gone")
@@ -202,15 +205,35 @@ def test_an_image_that_is_gone_is_told_of_for_a_while(run: Run) -> None:
     assert [row[5] for row in rows(text)] == ["complete, image gone"]
 
 
+def test_a_customised_image_says_how(run: Run) -> None:
+    assert run.image("worker-1.iso")["customised"] == []
+    assert len(rows(ask(f"-pid={run.daemon.pid}", "worker-1").stdout)[0]) == 7
+    (run.hosts / "worker-1.kargs").write_text("quiet")
+    (run.hosts / "worker-1.ign").write_text('{"ignition": {"version": "3.2.0"}}')
+    run.daemon.hang_up()
+    expected = ["kernel arguments", "Ignition"]
+    eventually(lambda: run.image("worker-1.iso")["customised"] == expected, "it is customised")
+    # Network boot gets its arguments elsewhere.
+    assert run.image("worker-1.initramfs")["customised"] == ["Ignition"]
+    text = ask(f"-pid={run.daemon.pid}", "worker-1").stdout
+    found = {row[0]: row[7] for row in rows(text)}
+    assert found == {
+        "worker-1.iso": "kernel arguments, Ignition",
+        "worker-1.initramfs": "Ignition",
+    }
+
+
 def test_images_are_asked_for_by_host_or_label(run: Run) -> None:
-    labels = {image["label"] for image in told(run.daemon, "worker-1")["images"]}
+    labels = {image["label"] for image in status_of(run.daemon, "worker-1")["images"]}
     assert labels == {"worker-1.iso", "worker-1.initramfs"}
     done = ask(f"-pid={run.daemon.pid}", "worker")
     assert done.returncode == 1
     assert "there is no image of worker" in done.stderr
 
 
-def test_what_is_missing_is_told_while_it_is(tmp_path: Path, start: Callable[..., Daemon]) -> None:
+def test_what_is_missing_is_reported_while_it_is(
+    tmp_path: Path, start: Callable[..., Daemon]
+) -> None:
     media = make_media(tmp_path / "media", 1024 * 1024).write()
     hosts = make_hosts(tmp_path / "hosts", "worker-0.yaml")
     (hosts / "worker-1.yaml").write_text("interfaces: 7\n")
@@ -225,6 +248,28 @@ def test_what_is_missing_is_told_while_it_is(tmp_path: Path, start: Callable[...
     eventually(lambda: "NOT READY" in text(), "it is not ready")
     assert re.search(rf"NOT READY\n +base image {media.iso_path}: No such file", text())
     assert re.search(r"problems:\n +\S+worker-1.yaml: ", text())
+
+
+def test_hosts_without_an_image_are_listed_with_the_reason(run: Run) -> None:
+    (run.hosts / "worker-1.yaml").write_text("interfaces: 7\n")
+    (run.hosts / "worker-2.yaml").write_text("{")
+    run.daemon.hang_up()
+
+    def states() -> dict[str, str]:
+        return {host["name"]: host["state"] for host in status_of(run.daemon)["hosts"]}
+
+    expected = {"worker-0": "ready", "worker-1": "kept", "worker-2": "failed"}
+    eventually(lambda: states() == expected, "all three are reported")
+    text = ask(f"-pid={run.daemon.pid}").stdout
+    assert "hosts without an image, or whose last change failed:\n" in text
+    assert re.search(r"  worker-1: its last good image stays since \d+ s: interfaces: ", text)
+    assert re.search(r"  worker-2: no image since \d+ s: document: ", text)
+    about = ask(f"-pid={run.daemon.pid}", "worker-2").stdout
+    assert "worker-2: no image" in about
+    assert "worker-1: its last good image" not in about
+    answer = run.server.get("/worker-2.iso")
+    assert (answer.status, answer.body) == (404, b"worker-2 has no image: see mic's log\n")
+    assert run.server.get("/worker-3.iso").body == b"There is no such image.\n"
 
 
 def test_a_log_of_thousands_of_ranges_has_two_lines(run: Run) -> None:
@@ -249,13 +294,13 @@ def test_where_several_run_one_must_be_named(two: tuple[Daemon, Daemon]) -> None
     assert done.returncode == 1
     for daemon in two:
         assert re.search(rf"-pid {daemon.pid} .*static mode", done.stderr)
-        assert told(daemon)["pid"] == daemon.pid
+        assert status_of(daemon)["pid"] == daemon.pid
 
 
 def test_a_process_that_is_no_mic_is_not_asked(run: Run) -> None:
     done = ask(f"-pid={os.getpid()}")
     assert done.returncode == 1
-    assert f"process {os.getpid()} is no mic" in done.stderr
+    assert f"process {os.getpid()} is not mic" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["a", "b"], ["-pid=x"], ["-nonsense"]])
@@ -285,7 +330,7 @@ def strangers(run: Run, tmp_path: Path) -> Iterator[Daemon]:
 
 
 def test_root_may_ask_another_users_mic(strangers: Daemon) -> None:
-    assert told(strangers)["pid"] == strangers.pid
+    assert status_of(strangers)["pid"] == strangers.pid
     assert f"of user {STRANGER}" in ask(f"-pid={strangers.pid}").stdout
 
 
@@ -295,7 +340,7 @@ def test_the_same_user_may_ask(strangers: Daemon) -> None:
     assert json.loads(done.stdout)["pid"] == strangers.pid, "the others are not theirs"
 
 
-def test_a_foreign_user_is_told_whom_to_be(strangers: Daemon) -> None:
+def test_a_foreign_user_learns_which_user_to_be(strangers: Daemon) -> None:
     done = ask(f"-pid={strangers.pid}", prefix=as_user(OTHER))
     assert done.returncode == 1
     assert f"process {strangers.pid} belongs to user {STRANGER}" in done.stderr
@@ -303,25 +348,27 @@ def test_a_foreign_user_is_told_whom_to_be(strangers: Daemon) -> None:
 
 
 def test_a_foreign_user_who_asks_all_the_same_gets_nothing(strangers: Daemon) -> None:
-    names = {
+    open_files = {os.readlink(each) for each in Path(f"/proc/{strangers.pid}/fd").iterdir()}
+    (name,) = (
         line.split()[-1].removeprefix("@")
-        for line in Path(_SOCKETS).read_text().splitlines()
-        if "@mic-admin/" in line
-    }
-    program = (
-        "import os, socket, sys\n"
-        "for name in sys.argv[1:]:\n"
-        "    sock = socket.socket(socket.AF_UNIX)\n"
-        "    sock.connect('\\0' + name)\n"
-        "    try:\n"
-        "        assert not sock.recv(100), name\n"
-        "    except ConnectionResetError:\n"
-        "        pass\n"
+        for line in Path(SOCKETS).read_text().splitlines()
+        if "@mic-admin/" in line and f"socket:[{line.split()[6]}]" in open_files
     )
-    command = [*as_user(OTHER), MIC[0], "-c", program, *names]
+    program = (
+        "import socket, sys\n"
+        "sock = socket.socket(socket.AF_UNIX)\n"
+        "sock.connect('\\0' + sys.argv[1])\n"
+        "try:\n"
+        "    assert not sock.recv(100)\n"
+        "except ConnectionResetError:\n"
+        "    pass\n"
+    )
+    command = [*as_user(OTHER), MIC[0], "-c", program, name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
-    strangers.wait_for(f"user {OTHER} asked for mic's status and was refused")
+    strangers.wait_for(
+        f"refused mic status to user {OTHER}: only root and mic's own user may read it"
+    )
 
 
 def test_a_network_namespace_has_its_own(run: Run, tmp_path: Path) -> None:
@@ -349,7 +396,7 @@ def test_where_none_runs_that_is_said() -> None:
     needs(in_own_network())
     done = ask(prefix=in_own_network())
     assert done.returncode == 1
-    assert done.stderr.startswith("mic status: no mic runs in this network namespace")
+    assert done.stderr.startswith("mic status: mic is not running in this network namespace")
 
 
 # --- endpoints that are none ---------------------------------------------------------------------
@@ -357,7 +404,7 @@ def test_where_none_runs_that_is_said() -> None:
 
 @pytest.fixture
 def impostor() -> Iterator[Callable[[bytes], None]]:
-    """Listens as a mic would, in this process, and says what it is told to."""
+    """Listens as a mic would, in this process, and says what the test gives it."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind("\0mic-admin/" + os.urandom(8).hex())
     listener.listen()
@@ -385,7 +432,7 @@ def test_a_mic_is_found_among_however_many_that_only_have_the_name(run: Run) -> 
         for each in impostors:
             each.bind("\0mic-admin/" + os.urandom(8).hex())
             each.listen()
-        assert told(run.daemon)["pid"] == run.daemon.pid
+        assert status_of(run.daemon)["pid"] == run.daemon.pid
     finally:
         for each in impostors:
             each.close()
@@ -409,11 +456,11 @@ def lines(changes: Mapping[str, Any] | None = None, image: object = None) -> byt
         "bases": [],
         **(changes or {}),
     }
-    told = [head, *([] if image is None else [image]), None]
-    return b"".join(json.dumps(each).encode() + b"\n" for each in told)
+    reported = [head, *([] if image is None else [image]), None]
+    return b"".join(json.dumps(each).encode() + b"\n" for each in reported)
 
 
-def test_what_is_told_cannot_command_the_terminal(impostor: Callable[[bytes], None]) -> None:
+def test_what_is_reported_cannot_command_the_terminal(impostor: Callable[[bytes], None]) -> None:
     impostor(lines({"mode": "\x1b[2J", "problems": ["\x1b]0;x\x07\nready"], "addresses": ["\r"]}))
     done = ask(f"-pid={os.getpid()}")
     assert done.returncode == 0, done.stderr

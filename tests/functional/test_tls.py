@@ -20,16 +20,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import forkserver
 import pytest
 from certificates import Issued, Key, ec_key, issue, pem, rsa_key
-from functional.daemon import MIC, ROOT, Daemon, eventually
+from functional.daemon import Daemon, eventually
 from functional.media import TIMEOUT, Media, Server, make_hosts, tcp_client, unix_client
-from functional.wire import Wire, parts, without
+from functional.wire import Wire, parts, request, without
 
-from mic.service import LOOK_AGAIN
+from mic.service import POLL_SECONDS
+from mic.web.channel import Limits
 
-AT_ONCE = 5.0
-"""Seconds for what needs no waiting; less than any of mic's time limits."""
+AT_ONCE = Limits().headers
+"""Seconds, the shortest of mic's time limits: what comes sooner did not wait for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,24 +148,31 @@ def negotiated(tls: Tls, version: ssl.TLSVersion, ciphers: str = "ALL:@SECLEVEL=
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 @pytest.mark.parametrize(
-    ("flags", "oldest"),
+    ("flags", "spoken"),
     [
-        ((), "1.2"),
-        (("-images-tls-min-version=1.2",), "1.2"),
-        (("-images-tls-min-version=1.3",), "1.3"),
+        ((), {"1.2", "1.3"}),
+        (("-images-tls-min-version=1.2", "-images-tls-max-version="), {"1.2", "1.3"}),
+        (("-images-tls-min-version=1.3",), {"1.3"}),
+        (("-images-tls-max-version=1.2",), {"1.2"}),
+        (("-images-tls-min-version=1.3", "-images-tls-max-version=1.3"), {"1.3"}),
         # Not even for those who would have less.
-        (("-images-tls-ciphers=DEFAULT:@SECLEVEL=0",), "1.2"),
+        (("-images-tls-ciphers=DEFAULT:@SECLEVEL=0",), {"1.2", "1.3"}),
+        (("-images-tls-ciphers=DEFAULT:@SECLEVEL=0", "-images-tls-max-version=1.2"), {"1.2"}),
     ],
 )
-def test_the_oldest_version_is_what_the_flag_says_and_never_less_than_1_2(
-    serve: Callable[..., Tls], flags: tuple[str, ...], oldest: str
+def test_the_versions_are_what_the_flags_say_and_never_less_than_1_2(
+    serve: Callable[..., Tls], flags: tuple[str, ...], spoken: set[str]
 ) -> None:
     tls = serve(*flags)
     tls.daemon.wait_until_serving()
     assert not negotiated(tls, ssl.TLSVersion.TLSv1)
     assert not negotiated(tls, ssl.TLSVersion.TLSv1_1)
-    assert bool(negotiated(tls, ssl.TLSVersion.TLSv1_2)) is (oldest == "1.2")
-    assert negotiated(tls, ssl.TLSVersion.TLSv1_3).startswith("TLSv1.3 TLS_AES_")
+    assert bool(negotiated(tls, ssl.TLSVersion.TLSv1_2)) is ("1.2" in spoken)
+    newer = negotiated(tls, ssl.TLSVersion.TLSv1_3)
+    assert newer.startswith("TLSv1.3 TLS_AES_") if "1.3" in spoken else not newer
+    # A client that knows all versions gets the newest of them.
+    with tls.connect() as sock:
+        assert sock.version() == f"TLSv{max(spoken)}"
     tls.daemon.check()
 
 
@@ -254,8 +263,13 @@ def test_no_session_is_resumed(serve: Callable[..., Tls], version: ssl.TLSVersio
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["-images-tls-min-version=1.1"], "-images-tls-min-version: '1.1' is not 1.2 or 1.3"),
-        (["-images-tls-ciphers=ALL"], "which protects nothing"),
+        (["-images-tls-min-version=1.1"], "-images-tls-min-version: '1.1' is none of 1.2, 1.3"),
+        (["-images-tls-max-version=1.1"], "-images-tls-max-version: '1.1' is none of 1.2, 1.3"),
+        (
+            ["-images-tls-min-version=1.3", "-images-tls-max-version=1.2"],
+            "-images-tls-max-version: 1.2 is older than the 1.3 of -images-tls-min-version",
+        ),
+        (["-images-tls-ciphers=ECDHE+AESGCM:!ALL"], "leaves no cipher"),
         (["-images-tls-ciphers=ECDHE-RSA-AES128-GCM-SHA256"], "no shared cipher"),
         (
             ["-images-http-publish-addr=http://mic"],
@@ -263,27 +277,47 @@ def test_no_session_is_resumed(serve: Callable[..., Tls], version: ssl.TLSVersio
         ),
     ],
 )
-def test_what_cannot_be_is_told_at_the_start(
+def test_what_cannot_be_is_reported_at_the_start(
     media: Media, tmp_path: Path, authority: Authority, flags: list[str], words: str
 ) -> None:
-    cert, key = authority.issue().write(tmp_path)
-    done = subprocess.run(
-        [
-            *(*MIC, "static", f"-nmstate-dir={tmp_path}", "-images-bind-addr=127.0.0.1:0"),
-            *(f"-images-tls-cert-file={cert}", f"-images-tls-key-file={key}", *flags),
-        ],
-        env={"PATH": os.environ["PATH"], **media.environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
+    status, error = refused(
+        media, tmp_path, authority, "static", f"-nmstate-dir={tmp_path}", *flags
     )
-    assert done.returncode == 1
-    assert words in done.stderr.splitlines()[-1]
+    assert status == 1
+    assert words in error.splitlines()[-1]
 
 
-def test_why_a_client_gets_nothing_is_told_once(serve: Callable[..., Tls]) -> None:
+def test_a_plain_publish_address_is_refused_in_controller_mode(
+    media: Media, tmp_path: Path, authority: Authority
+) -> None:
+    for flags in ((), ("-images-publish-addr=http://192.0.2.1:8084",)):
+        status, error = refused(media, tmp_path, authority, "controller", *flags)
+        assert status == 1
+        assert "-images-publish-addr: http://1" in error.splitlines()[-1]
+        assert "give the https:// URL" in error.splitlines()[-1]
+
+
+def refused(
+    media: Media, tmp_path: Path, authority: Authority, mode: str, *flags: str
+) -> tuple[int, str]:
+    """Status and standard error of a mic with TLS that cannot start."""
+    cert, key = authority.issue().write(tmp_path)
+    done = forkserver.run(
+        *(mode, "-images-bind-addr=127.0.0.1:0"),
+        *(f"-images-tls-cert-file={cert}", f"-images-tls-key-file={key}", *flags),
+        environment=media.environment,
+    )
+    return done.returncode, done.stderr
+
+
+def test_a_plain_publish_address_is_a_warning_in_static_mode(serve: Callable[..., Tls]) -> None:
+    tls = serve("-images-publish-addr=http://192.0.2.1:8084")
+    tls.daemon.wait_for("serving http://192.0.2.1:8084/worker-0.iso$")
+    warnings = tls.daemon.wait_for("warn: -images-publish-addr: http://192.0.2.1:8084 is not https")
+    assert len(warnings) == 1
+
+
+def test_why_a_client_gets_nothing_is_reported_once(serve: Callable[..., Tls]) -> None:
     """To those who look for the reason: most BMCs say nothing but that there is no medium."""
     tls = serve()
     tls.daemon.wait_until_serving()
@@ -493,7 +527,7 @@ def test_a_signal_has_it_taken_at_once(serve: Callable[..., Tls]) -> None:
     for number in range(5):
         rotate_by_rename(tls, tls.authority.issue(number))
     # Without, each takes until the second look from then.
-    assert time.monotonic() - before < 5 * LOOK_AGAIN
+    assert time.monotonic() - before < 5 * POLL_SECONDS
 
 
 def test_a_connection_goes_on_with_the_certificate_of_before(
@@ -507,7 +541,7 @@ def test_a_connection_goes_on_with_the_certificate_of_before(
             assert wire.answer().body == media.iso[:100]
 
 
-def test_a_pair_that_does_not_fit_is_told_until_it_does(
+def test_a_pair_that_does_not_fit_is_reported_until_it_does(
     serve: Callable[..., Tls], tmp_path: Path
 ) -> None:
     health = tmp_path / "health"
@@ -527,9 +561,9 @@ def test_a_pair_that_does_not_fit_is_told_until_it_does(
     problem = f"{tls.key} is not the key of the first certificate in {tls.cert}"
     tls.daemon.wait_for(f"error: .*{re.escape(problem)}")
     assert problem in readiness()
-    for _ in range(5):
+    for number in range(5):
         tls.daemon.hang_up()
-        tls.daemon.wait_for("SIGHUP")
+        tls.daemon.wait_for("SIGHUP", number + 1)
     with tls.connect() as sock:
         assert serial(sock) == tls.first.serial
     _rename(tls.cert, new.chain_pem)
@@ -609,7 +643,7 @@ def test_both_count_as_one(serve: Callable[..., Tls], media: Media) -> None:
         eventually(lambda other=other: other.get("/worker-0.iso").status == 200, "room again")
 
 
-def test_both_urls_are_told(serve: Callable[..., Tls]) -> None:
+def test_both_urls_are_reported(serve: Callable[..., Tls]) -> None:
     tls = serve(
         *HTTP,
         "-images-publish-addr=https://mic.example:8084/a/",
@@ -637,14 +671,38 @@ def test_tls_at_the_plain_port_ends_at_once(serve: Callable[..., Tls]) -> None:
     tls.daemon.check()
 
 
-def test_plain_http_at_the_tls_port_ends_at_once(serve: Callable[..., Tls]) -> None:
+def test_plain_http_at_the_tls_port_gets_a_400_that_says_so(serve: Callable[..., Tls]) -> None:
     tls = serve(*HTTP)
-    start = time.monotonic()
+    tls.daemon.wait_until_serving()
+    for sent in (
+        request("/worker-0.iso"),
+        request("/worker-0.iso", "Range: bytes=0-9", version="1.0"),
+        request("/", "Content-Length: 3", method="OPTIONS") + b"abc",
+        b"get /worker-0.iso\n\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"A" * 20_000,
+    ):
+        start = time.monotonic()
+        with Wire(socket.create_connection(tls.daemon.tcp, TIMEOUT)) as wire:
+            wire.send(sent)
+            answer = wire.answer()
+            wire.ends()
+        assert time.monotonic() - start < AT_ONCE
+        assert (answer.status, answer.header("Server")) == (400, "mic")
+        assert answer.header("Connection") == "close"
+        assert answer.header("Content-Type") == "text/plain; charset=utf-8"
+        assert b"https://" in answer.body
+    tls.daemon.check()
+
+
+def test_plain_http_at_the_tls_port_may_come_byte_by_byte(serve: Callable[..., Tls]) -> None:
+    tls = serve()
     with Wire(socket.create_connection(tls.daemon.tcp, TIMEOUT)) as wire:
-        wire.ask("/worker-0.iso")
-        # At most an alert of TLS.
-        assert b"HTTP" not in wire.rest()
-    assert time.monotonic() - start < AT_ONCE
+        wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in request("/", method="HEAD"):
+            wire.send(bytes([byte]))
+        assert wire.answer("HEAD").status == 400
+        wire.ends()
     tls.daemon.check()
 
 
@@ -660,23 +718,16 @@ def test_the_end_is_clean_for_idle_clients_of_both(serve: Callable[..., Tls], me
         other.ends()
 
 
-def test_an_address_that_is_taken_is_told_with_its_flag(
+def test_an_address_that_is_taken_is_reported_with_its_flag(
     serve: Callable[..., Tls], media: Media, tmp_path: Path
 ) -> None:
     tls = serve(*HTTP)
     host, port = http_address(tls.daemon)
-    done = subprocess.run(
-        [
-            *(*MIC, "static", f"-nmstate-dir={tmp_path}", "-images-bind-addr=127.0.0.1:0"),
-            *(f"-images-tls-cert-file={tls.cert}", f"-images-tls-key-file={tls.key}"),
-            f"-images-http-bind-addr={host}:{port}",
-        ],
-        env={"PATH": os.environ["PATH"], **media.environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
+    done = forkserver.run(
+        *("static", f"-nmstate-dir={tmp_path}", "-images-bind-addr=127.0.0.1:0"),
+        *(f"-images-tls-cert-file={tls.cert}", f"-images-tls-key-file={tls.key}"),
+        f"-images-http-bind-addr={host}:{port}",
+        environment=media.environment,
     )
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
@@ -693,7 +744,7 @@ for number, name in enumerate(names.split(":")):
 os.environ["LISTEN_FDS"] = str(number + 1)
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.environ["LISTEN_FDNAMES"] = names
-from mic.cli import main
+from mic.cli.main import main
 main()
 """
 

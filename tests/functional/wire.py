@@ -1,4 +1,4 @@
-"""HTTP/1 as bytes on a socket: a client that sends what it is told and hides nothing."""
+"""HTTP/1 as bytes on a socket: a client that sends the bytes it is given and hides nothing."""
 
 from __future__ import annotations
 

@@ -2,4 +2,4 @@
 
 from twisted.application.service import ServiceMaker
 
-mic = ServiceMaker("mic", "mic.tap", "Machine image customizer", "mic")
+mic = ServiceMaker("mic", "mic.cli.twistd", "Machine image customizer", "mic")

@@ -1,21 +1,19 @@
-"""Bonds: several links as one."""
+"""Bonds: several links combined into one."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, Final
 
-from mic.nmstate import schema
-from mic.nmstate.keyfile import Profile
-from mic.nmstate.problems import Path, problem
-from mic.nmstate.schema import Struct, member, optional, required, sequence
+from mic.common import schema
+from mic.common.keyfile import Profile
+from mic.common.problems import Path, problem
+from mic.common.schema import Struct, member, optional, required, sequence
+from mic.nmstate.interface import AnyInterface, Interface, InterfaceType, without_first
+from mic.nmstate.routes import LOOPBACK
 from mic.nmstate.sriov import upper
-from mic.nmstate.types.base import InterfaceType
-
-if TYPE_CHECKING:
-    from mic.nmstate.interface import Interface
 
 _U8: Final = schema.unsigned(8)
 _U16: Final = schema.unsigned(16)
@@ -26,7 +24,7 @@ _MODES: Final = (
     *("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad"),
     *("balance-tlb", "balance-alb"),
 )
-_ARP_MISSED_MAX: Final = 2  # what the kernel has; older NetworkManagers refuse the option
+_ARP_MISSED_MAX: Final = 2  # the kernel's default; older NetworkManagers refuse the option
 _MULTICAST: Final = "01:00:5E"  # of the IANA
 _MODE: Final = schema.numbered(*_MODES, also={"unknown": "unknown"})
 
@@ -74,12 +72,12 @@ class Options:
     arp_missed_max: int | None = member("arp_missed_max", _U8)
 
     def check(self, mode: str | None, path: Path) -> None:
-        """Raise `NMStateInvalid` for options that exclude each other."""
+        """Raise `DocumentInvalid` for options that are mutually exclusive."""
         system = self.ad_actor_system
         if system is not None and upper(system).startswith(_MULTICAST):
-            raise problem(path / "ad_actor_system", "a multicast address is no actor system")
+            raise problem(path / "ad_actor_system", "a multicast address cannot be an actor system")
         if self.miimon and self.arp_interval:
-            raise problem(path, "miimon and arp_interval exclude each other")
+            raise problem(path, "miimon and arp_interval are mutually exclusive")
         if (
             mode is not None
             and self.balance_slb
@@ -89,7 +87,7 @@ class Options:
             raise problem(path / "balance-slb", f"needs {needed}")
 
     def settings(self) -> dict[str, object]:
-        """Return the keys of the ``bond`` section; booleans are numbers there."""
+        """Return the keys of the ``bond`` section, where booleans are numbers."""
         settings: dict[str, object] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -117,6 +115,14 @@ class Port:
     priority: int | None = member("priority", schema.signed(32))
     queue: int | None = member("queue-id", _U16)
 
+    def write(self, profile: Profile) -> None:
+        """Write the ``bond-port`` section unless all values are the kernel's defaults."""
+        if self.priority or self.queue:
+            profile.sections["bond-port"] = {
+                "prio": self.priority or None,
+                "queue-id": self.queue,
+            }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregation:
@@ -130,12 +136,12 @@ class Aggregation:
     )
 
     def check_ports(self, path: Path) -> None:
-        """Raise `NMStateInvalid` when the lists of ports differ or two share a queue."""
+        """Raise `DocumentInvalid` if the lists of ports differ or two ports share a queue."""
         if self.ports_config is None:
             return
-        configured = {port.name for port in self.ports_config}
-        if self.ports is not None and configured != set(self.ports):
-            raise problem(path / "ports-config", "names other ports than 'port' does")
+        configured = sorted(port.name for port in self.ports_config)
+        if self.ports is not None and configured != sorted(self.ports):
+            raise problem(path / "ports-config", "lists other ports than 'port'")
         queues: dict[int, str] = {}
         for port in sorted(self.ports_config, key=lambda port: port.name):
             if port.queue:
@@ -146,84 +152,86 @@ class Aggregation:
                     )
 
 
-class Bond(InterfaceType):
+_NO_AGGREGATION: Final = Aggregation()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BondMembers:
+    """The members that only bonds have."""
+
+    given: Aggregation | None = member("link-aggregation", optional(Struct(Aggregation)))
+
+    @property
+    def aggregation(self) -> Aggregation:
+        """The ``link-aggregation`` member; empty when the document omits it."""
+        return self.given or _NO_AGGREGATION
+
+
+class Bond(InterfaceType[BondMembers]):
     """A bond."""
 
     name = "bond"
     nm_type = "bond"
-    members: ClassVar[Mapping[str, Any]] = {"link-aggregation": optional(Struct(Aggregation))}
+    members = Struct(BondMembers)
     is_controller = True
     copies_mac = True
 
-    def ports(self, interface: Interface) -> tuple[str, ...] | None:
+    def ports(self, interface: Interface[BondMembers]) -> tuple[str, ...] | None:
         """Return ``port``, or the names in ``ports-config``."""
-        aggregation = _aggregation(interface)
+        aggregation = interface.config.aggregation
         if aggregation.ports is None and aggregation.ports_config is not None:
             return tuple(port.name for port in aggregation.ports_config)
         return aggregation.ports
 
-    def without_port(self, interface: Interface, port: str) -> Interface:
-        """Take the port from ``port``; ``ports-config`` stays."""
-        aggregation = _aggregation(interface)
-        if port not in (aggregation.ports or ()):
+    def without_ports(
+        self, interface: Interface[BondMembers], ports: Set[str]
+    ) -> Interface[BondMembers]:
+        """Remove each of the ports once from ``port``; keep ``ports-config``."""
+        aggregation = interface.config.aggregation
+        if aggregation.ports is None:
             return interface
-        ports = list(aggregation.ports or ())
-        ports.remove(port)
-        left = dataclasses.replace(aggregation, ports=tuple(ports))
-        return dataclasses.replace(interface, own={"link-aggregation": left})
+        left = dataclasses.replace(aggregation, ports=without_first(aggregation.ports, ports))
+        return interface.with_config(BondMembers(given=left))
 
-    def sanitised(self, interface: Interface) -> Interface:
+    def normalised(self, interface: Interface[BondMembers]) -> Interface[BondMembers]:
         """Check mode, MAC address, options and ports."""
         if interface.is_absent:
             return interface
-        aggregation, place = _aggregation(interface), interface.place / "link-aggregation"
-        if aggregation.mode is None and interface.is_up:
+        aggregation, place = interface.config.aggregation, interface.place / "link-aggregation"
+        is_new = interface.name != LOOPBACK  # every host has one
+        if aggregation.mode is None and interface.is_up and is_new:
             raise problem(place, "'mode' is missing")
         options = aggregation.options
         if (
-            interface.base.mac is not None
+            interface.common.mac is not None
             and aggregation.mode == "active-backup"
             and options is not None
             and options.fail_over_mac == "active"
         ):
             raise problem(
-                interface.place / "mac-address", "fail_over_mac active leaves it to the ports"
+                interface.place / "mac-address",
+                "not allowed with fail_over_mac active, which uses the MAC addresses of the ports",
             )
         if options is not None:
             options.check(aggregation.mode, place / "options")
         aggregation.check_ports(place)
         return interface
 
-    def write(self, interface: Interface, profile: Profile) -> None:
+    def write(self, interface: Interface[BondMembers], profile: Profile) -> None:
         """Write the ``bond`` section."""
-        aggregation = _aggregation(interface)
+        aggregation = interface.config.aggregation
         section: dict[str, object] = {"mode": aggregation.mode}
         if aggregation.options is not None:
             section |= aggregation.options.settings()
         profile.sections["bond"] = section
 
-    def port_configs(self, interface: Interface) -> Mapping[str, Port]:
-        """Return the items of ``ports-config``; of two for a port the first counts."""
-        configs = _aggregation(interface).ports_config or ()
+    def port_configs(self, interface: Interface[BondMembers]) -> Mapping[str, Port]:
+        """Return the items of ``ports-config``; the first one wins if a port has two."""
+        configs = interface.config.aggregation.ports_config or ()
         return {config.name: config for config in reversed(configs)}
 
-    def write_port(self, config: Port, profile: Profile) -> None:
-        """Write the ``bond-port`` section, if it says more than the kernel's defaults."""
-        if config.priority or config.queue:
-            profile.sections["bond-port"] = {
-                "prio": config.priority or None,
-                "queue-id": config.queue,
-            }
 
-
-_NOTHING: Final = Aggregation()
-
-
-def _aggregation(interface: Interface) -> Aggregation:
-    found: Aggregation | None = interface.own.get("link-aggregation")
-    return found or _NOTHING
-
-
-def is_active_backup(interface: Interface) -> bool:
-    """Whether this is a bond with one link in use at a time."""
-    return interface.type.name == Bond.name and _aggregation(interface).mode == "active-backup"
+def is_active_backup(interface: AnyInterface) -> bool:
+    """Return whether this is a bond that uses one link at a time."""
+    config = interface.config
+    return isinstance(config, BondMembers) and config.aggregation.mode == "active-backup"

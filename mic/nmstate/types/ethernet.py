@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import Final
 
-from mic.nmstate import ip, schema, sriov
-from mic.nmstate.keyfile import Profile
-from mic.nmstate.schema import Struct, member, optional, required
+from mic.common import schema
+from mic.common.keyfile import Profile
+from mic.common.schema import Struct, member, optional, required
+from mic.nmstate import ip, sriov
+from mic.nmstate.interface import AnyType, Interface, InterfaceType
 from mic.nmstate.sriov import SrIov
-from mic.nmstate.types.base import InterfaceType
-
-if TYPE_CHECKING:
-    from mic.nmstate.interface import Interface
-    from mic.nmstate.network import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,31 +31,36 @@ class Pair:
     peer: str = required("peer", schema.text)
 
 
-class Ethernet(InterfaceType):
-    """A network card, or what the document does not say the type of."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EthernetMembers:
+    """The members that only ethernet interfaces have."""
+
+    ethernet: Link | None = member("ethernet", optional(Struct(Link)))
+    veth: Pair | None = member("veth", optional(Struct(Pair, open_ended=True)))
+
+
+class Ethernet(InterfaceType[EthernetMembers]):
+    """A network card, or an interface whose type the document does not give."""
 
     name = "ethernet"
     nm_type = "802-3-ethernet"
-    members: ClassVar = {
-        "ethernet": optional(Struct(Link)),
-        "veth": optional(Struct(Pair, open_ended=True)),
-    }
+    members = Struct(EthernetMembers)
 
-    def sanitised(self, interface: Interface) -> Interface:
+    def normalised(self, interface: Interface[EthernetMembers]) -> Interface[EthernetMembers]:
         """Check the virtual functions."""
-        link: Link | None = interface.own.get("ethernet")
+        link = interface.config.ethernet
         if link is not None and link.sriov is not None:
             link.sriov.check(interface.place / "ethernet" / "sr-iov")
         return interface
 
-    def nm_type_of(self, interface: Interface) -> str:
-        """Return the type, which is another one for an end of a pair."""
-        return "veth" if interface.own.get("veth") is not None else self.nm_type
+    def nm_type_of(self, interface: Interface[EthernetMembers]) -> str:
+        """Return the type, which is ``veth`` for an end of a pair."""
+        return "veth" if interface.config.veth is not None else self.nm_type
 
-    def write(self, interface: Interface, profile: Profile) -> None:
+    def write(self, interface: Interface[EthernetMembers], profile: Profile) -> None:
         """Write link speed, virtual functions and peer."""
-        link: Link | None = interface.own.get("ethernet")
-        pair: Pair | None = interface.own.get("veth")
+        link = interface.config.ethernet
+        pair = interface.config.veth
         if link is not None and link.negotiates is not None:
             section = dict(profile.sections.get("ethernet", {}))
             section["auto-negotiate"] = link.negotiates
@@ -71,13 +74,15 @@ class Ethernet(InterfaceType):
         if pair is not None:
             profile.sections["veth"] = {"peer": pair.peer}
 
-    def further_profiles(self, interface: Interface, network: Network) -> list[Profile]:
-        """Return a profile of the peer, which must be up too, unless somebody else makes one."""
-        pair: Pair | None = interface.own.get("veth")
-        if pair is None or pair.peer in network.kernel or pair.peer in network.ignored_ethernets:
+    def extra_profiles(
+        self, interface: Interface[EthernetMembers], lacks_profile: Callable[[str], bool]
+    ) -> list[Profile]:
+        """Return a profile of the peer, which must be up too, unless it has one."""
+        pair = interface.config.veth
+        if pair is None or not lacks_profile(pair.peer):
             return []
         disabled = {"method": "disabled", "dhcp-timeout": ip.INFINITE}
-        profile = network.blank_profile(pair.peer, VETH, "veth")
+        profile = VETH.blank_profile(pair.peer)
         profile.sections["ipv4"] = disabled
         profile.sections["ipv6"] = {**disabled, "addr-gen-mode": 0}
         profile.sections["veth"] = {"peer": interface.name}
@@ -85,7 +90,7 @@ class Ethernet(InterfaceType):
 
 
 class Veth(Ethernet):
-    """An end of a virtual pair by name; ethernet from the moment it has been read."""
+    """An end of a virtual pair. Only documents use this type: it is treated as ethernet."""
 
     name = "veth"
     nm_type = "veth"
@@ -95,6 +100,6 @@ ETHERNET: Final = Ethernet()
 VETH: Final = Veth()
 
 
-def unified(type_: InterfaceType) -> InterfaceType:
-    """Return the type that an interface has once it has been read."""
+def unified(type_: AnyType) -> AnyType:
+    """Return the type that an interface of ``type_`` is treated as."""
     return ETHERNET if type_ is VETH else type_

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Final
 
-from mic.nmstate import schema
-from mic.nmstate.keyfile import Profile
-from mic.nmstate.schema import Struct, member, optional, required
-from mic.nmstate.types.base import InterfaceType
+from mic.common import schema
+from mic.common.keyfile import Profile, kernel_mtu
+from mic.common.schema import Struct, member, optional, required
+from mic.nmstate.interface import Interface, InterfaceType
 
-if TYPE_CHECKING:
-    from mic.nmstate.interface import Interface
-
-_NO_KEY: Final = 0xFFFF  # stands for the base interface
+_BASE_KEY: Final = 0xFFFF  # the partition key of the base interface
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class InfiniBandConfig:
     """The ``infiniband`` member."""
 
     mode: str = required("mode", schema.choice("datagram", "connected"))
@@ -26,27 +22,34 @@ class Config:
     key: int | None = required("pkey", schema.unsigned(16))
 
 
-class InfiniBand(InterfaceType):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InfiniBandMembers:
+    """The members that only InfiniBand interfaces have."""
+
+    infiniband: InfiniBandConfig | None = member("infiniband", optional(Struct(InfiniBandConfig)))
+
+
+class InfiniBand(InterfaceType[InfiniBandMembers]):
     """A base interface, or one of its partitions."""
 
     name = "infiniband"
     nm_type = "infiniband"
-    members: ClassVar[Mapping[str, Any]] = {"infiniband": optional(Struct(Config))}
+    members = Struct(InfiniBandMembers)
     has_link_settings = False
 
-    def parent(self, interface: Interface) -> str | None:
+    def parent(self, interface: Interface[InfiniBandMembers]) -> str | None:
         """Return ``base-iface``."""
-        config: Config | None = interface.own.get("infiniband")
+        config = interface.config.infiniband
         return None if config is None else config.base_iface
 
-    def write(self, interface: Interface, profile: Profile) -> None:
-        """Write the ``infiniband`` section, which has the MTU as well."""
-        config: Config | None = interface.own.get("infiniband")
-        section: dict[str, object] = {"mtu": interface.base.mtu}
+    def write(self, interface: Interface[InfiniBandMembers], profile: Profile) -> None:
+        """Write the ``infiniband`` section, which also holds the MTU."""
+        config = interface.config.infiniband
+        section: dict[str, object] = {"mtu": kernel_mtu(interface.common.mtu)}
         if config is not None:
             section |= {
                 "parent": config.base_iface,
-                "p-key": None if config.key == _NO_KEY else config.key,
+                "p-key": None if config.key == _BASE_KEY else config.key,
                 "transport-mode": config.mode,
             }
         profile.sections["infiniband"] = section

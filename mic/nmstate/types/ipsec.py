@@ -1,21 +1,17 @@
-"""IPsec connections of Libreswan. Hold secrets."""
+"""IPsec connections of Libreswan. They contain secrets."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, Final
 
-from mic.nmstate import schema
+from mic.common import schema
+from mic.common.keyfile import Profile
+from mic.common.problems import DocumentInvalid, Path, problem
+from mic.common.schema import Struct, member, optional, required
 from mic.nmstate.ieee8021x import revealed
-from mic.nmstate.keyfile import Profile
-from mic.nmstate.problems import NMStateInvalid, Path, problem
-from mic.nmstate.schema import Struct, member, optional, required
-from mic.nmstate.types.base import InterfaceType
-
-if TYPE_CHECKING:
-    from mic.nmstate.interface import Interface
+from mic.nmstate.interface import Interface, InterfaceType
 
 _TEXT: Final = optional(schema.text)
 _SERVICE: Final = "org.freedesktop.NetworkManager.libreswan"
@@ -31,14 +27,14 @@ def _ipsec_interface(value: Any, path: Path) -> str:
         if not isinstance(value, str) or not value.startswith("0x"):
             schema.unsigned(bits)(value, path)
             return str(value)
-    except NMStateInvalid:
+    except DocumentInvalid:
         pass
     raise problem(path, "expected yes, no or an unsigned integer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Config:
-    """The ``libreswan`` member; out of every repr. Field names are ipsec.conf(5)'s."""
+class LibreswanConfig:
+    """The ``libreswan`` member, without a repr. Field names are those of ipsec.conf(5)."""
 
     right: str = required("right", schema.text)
     rightid: str | None = member("rightid", _TEXT)
@@ -65,10 +61,12 @@ class Config:
     type: str | None = member("type", optional(schema.choice("tunnel", "transport")))
     hostaddrfamily: str | None = member("hostaddrfamily", _FAMILY)
     clientaddrfamily: str | None = member("clientaddrfamily", _FAMILY)
-    require_id_on_certificate: bool | None = member("require-id-on-certificate", schema.truth)
+    require_id_on_certificate: bool | None = member(
+        "require-id-on-certificate", optional(schema.boolean)
+    )
 
     def section(self) -> dict[str, object]:
-        """Return the ``vpn`` section, which has everything but the secret."""
+        """Return the ``vpn`` section, which has everything except the secret."""
         section: dict[str, object] = {"service-type": _SERVICE}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -78,25 +76,32 @@ class Config:
         return section
 
 
-class Ipsec(InterfaceType):
-    """A connection, known to user space only."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IpsecMembers:
+    """The members that only IPsec connections have."""
+
+    libreswan: LibreswanConfig | None = member("libreswan", optional(Struct(LibreswanConfig)))
+
+
+class Ipsec(InterfaceType[IpsecMembers]):
+    """A connection, which the kernel does not know as an interface."""
 
     name = "ipsec"
     nm_type = "vpn"
-    members: ClassVar[Mapping[str, Any]] = {"libreswan": optional(Struct(Config))}
+    members = Struct(IpsecMembers)
     is_userspace = True
     has_interface_name = False
 
-    def sanitised(self, interface: Interface) -> Interface:
-        """Take ``dhcp: false`` as no IPv4: addresses are the other side's business."""
-        ipv4 = interface.base.ipv4
+    def normalised(self, interface: Interface[IpsecMembers]) -> Interface[IpsecMembers]:
+        """Treat ``dhcp: false`` as IPv4 disabled: the peer assigns the addresses."""
+        ipv4 = interface.common.ipv4
         if ipv4 is not None and ipv4.enabled and ipv4.dhcp is False:
-            return interface.with_base(ipv4=dataclasses.replace(ipv4, enabled=False, dhcp=None))
+            return interface.with_common(ipv4=dataclasses.replace(ipv4, enabled=False, dhcp=None))
         return interface
 
-    def write(self, interface: Interface, profile: Profile) -> None:
+    def write(self, interface: Interface[IpsecMembers], profile: Profile) -> None:
         """Write the ``vpn`` and ``vpn-secrets`` sections."""
-        config: Config | None = interface.own.get("libreswan")
+        config = interface.config.libreswan
         if config is None:
             return
         profile.sections["vpn"] = config.section()

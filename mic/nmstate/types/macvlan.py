@@ -1,26 +1,22 @@
-"""MAC VLANs and MAC VTAPs: more MAC addresses on an interface."""
+"""MAC VLANs and MAC VTAPs: additional MAC addresses on an interface."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import ClassVar, Final
 
-from mic.nmstate import schema
-from mic.nmstate.keyfile import Profile
-from mic.nmstate.problems import problem
-from mic.nmstate.schema import Struct, member, optional, required
-from mic.nmstate.types.base import InterfaceType
+from mic.common import schema
+from mic.common.keyfile import Profile
+from mic.common.problems import problem
+from mic.common.schema import Struct, member, optional, required
+from mic.nmstate.interface import Interface, InterfaceType
 
-if TYPE_CHECKING:
-    from mic.nmstate.interface import Interface
-
-# NMSettingMacvlanMode's numbers are the indices.
+# The indices are the numbers of NMSettingMacvlanMode.
 _MODES: Final = ("unknown", "vepa", "bridge", "private", "passthru", "source")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class MacVlanConfig:
     """The ``mac-vlan`` and ``mac-vtap`` members."""
 
     base_iface: str = required("base-iface", schema.text)
@@ -28,29 +24,43 @@ class Config:
     promiscuous: bool | None = member("promiscuous", schema.truth, "accept-all-mac")
 
 
-class MacVlan(InterfaceType):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MacVlanMembers:
+    """The members that only MAC VLANs have."""
+
+    link: MacVlanConfig | None = member("mac-vlan", optional(Struct(MacVlanConfig)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MacVtapMembers(MacVlanMembers):
+    """The members that only MAC VTAPs have."""
+
+    link: MacVlanConfig | None = member("mac-vtap", optional(Struct(MacVlanConfig)))
+
+
+class MacVlan(InterfaceType[MacVlanMembers]):
     """A MAC VLAN."""
 
     name = "mac-vlan"
     nm_type = "macvlan"
-    members: ClassVar[Mapping[str, Any]] = {"mac-vlan": optional(Struct(Config))}
+    members = Struct(MacVlanMembers)
     tap: ClassVar[bool] = False
 
-    def parent(self, interface: Interface) -> str | None:
+    def parent(self, interface: Interface[MacVlanMembers]) -> str | None:
         """Return ``base-iface``."""
-        config = self._config(interface)
+        config = interface.config.link
         return None if config is None else config.base_iface
 
-    def sanitised(self, interface: Interface) -> Interface:
-        """Check that only a mode that can be without it is without promiscuity."""
-        config = self._config(interface)
+    def normalised(self, interface: Interface[MacVlanMembers]) -> Interface[MacVlanMembers]:
+        """Check that ``promiscuous`` is off only in a mode that allows it."""
+        config = interface.config.link
         if config is not None and config.promiscuous is False and config.mode != "passthru":
             raise problem(interface.place / self.name / "promiscuous", "false needs mode passthru")
         return interface
 
-    def write(self, interface: Interface, profile: Profile) -> None:
+    def write(self, interface: Interface[MacVlanMembers], profile: Profile) -> None:
         """Write the ``macvlan`` section."""
-        config = self._config(interface)
+        config = interface.config.link
         if config is not None:
             profile.sections["macvlan"] = {
                 "mode": _MODES.index(config.mode),
@@ -59,13 +69,10 @@ class MacVlan(InterfaceType):
                 "tap": self.tap,
             }
 
-    def _config(self, interface: Interface) -> Config | None:
-        return interface.own.get(self.name)
-
 
 class MacVtap(MacVlan):
     """A MAC VTAP."""
 
     name = "mac-vtap"
-    members: ClassVar[Mapping[str, Any]] = {"mac-vtap": optional(Struct(Config))}
+    members: Struct[MacVlanMembers] = Struct(MacVtapMembers)
     tap = True

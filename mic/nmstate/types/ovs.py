@@ -1,28 +1,25 @@
 """Open vSwitch: bridges with their ports, and interfaces on them.
 
-NetworkManager has a profile for the bridge, one for each of its ports, and one for each
-interface of a port. The document has ports without profiles of their own.
+NetworkManager needs a profile for the bridge, one for each of its ports, and one for each
+interface of a port. Documents describe ports as members of the bridge, not as interfaces.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, Final
 
-from mic.nmstate import bridgevlan, ovsdb, schema
-from mic.nmstate.bridgevlan import PortVlan
-from mic.nmstate.keyfile import Profile
+from mic.common import schema
+from mic.common.keyfile import Profile
+from mic.common.problems import Path, problem, shown
+from mic.common.schema import Struct, member, optional, required, sequence
+from mic.nmstate import bridge_vlan, ovsdb
+from mic.nmstate.bridge_vlan import PortVlan
+from mic.nmstate.interface import NO_MEMBERS, Interface, InterfaceType, NoMembers
 from mic.nmstate.ovsdb import OvsDb
-from mic.nmstate.problems import Path, problem, shown
-from mic.nmstate.schema import Struct, member, optional, required, sequence
-from mic.nmstate.types.base import InterfaceType
-from mic.nmstate.types.linuxbridge import Stp
-
-if TYPE_CHECKING:
-    from mic.nmstate.interface import Interface
-    from mic.nmstate.network import Network
+from mic.nmstate.types.linux_bridge import Stp
 
 _U32: Final = schema.unsigned(32)
 _PLAIN_U32: Final = optional(schema.integer(32))
@@ -31,12 +28,12 @@ _STP: Final = Struct(Stp)
 
 
 def _stp(value: Any, path: Path) -> bool | None:
-    """Read a boolean, or a mapping with ``enabled`` in it."""
+    """Read a boolean, or a mapping with ``enabled``."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
         schema.truth(value, path)
-        return True  # the reference takes "no" in quotes for true as well
+        return True  # the reference reads even a quoted "no" as true
     if isinstance(value, dict):
         return _STP(value, path).enabled
     raise problem(path, f"found {schema.kind_of(value)}, expected a boolean or a mapping")
@@ -103,7 +100,7 @@ class Port:
 
     name: str = required("name", schema.text)
     bond: Bond | None = member("link-aggregation", optional(Struct(Bond)))
-    vlan: PortVlan | None = member("vlan", optional(bridgevlan.read))
+    vlan: PortVlan | None = member("vlan", optional(bridge_vlan.read))
 
     @property
     def interfaces(self) -> tuple[str, ...]:
@@ -113,7 +110,7 @@ class Port:
         return tuple(port.name for port in self.bond.ports or ())
 
     def sections(self) -> dict[str, dict[str, object]]:
-        """Return the ``ovs-port`` section and those of the database's columns."""
+        """Return the ``ovs-port`` section and those of the database columns."""
         settings: dict[str, object] = {}
         sections = {"ovs-port": settings}
         if self.bond is not None:
@@ -126,6 +123,14 @@ class Port:
                 settings["trunks"] = ",".join(map(str, self.vlan.trunk_tags))
         return sections
 
+    def write(self, profile: Profile) -> None:
+        """Attach the interface to the port, which has a profile of its own."""
+        profile.sections["connection"] = {
+            **profile.sections["connection"],
+            "master": self.name,
+            "slave-type": "ovs-port",
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bridge:
@@ -136,100 +141,116 @@ class Bridge:
     ports: tuple[Port, ...] | None = member("port", optional(sequence(Struct(Port))), "ports")
 
 
-_NOTHING: Final = Bridge()
+_NO_BRIDGE: Final = Bridge()
 
 
-def _bridge(interface: Interface) -> Bridge:
-    found: Bridge | None = interface.own.get("bridge")
-    return found or _NOTHING
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OvsBridgeMembers:
+    """The members that only Open vSwitch bridges have."""
+
+    given: Bridge | None = member("bridge", optional(Struct(Bridge)))
+
+    @property
+    def bridge(self) -> Bridge:
+        """The ``bridge`` member; empty when the document omits it."""
+        return self.given or _NO_BRIDGE
 
 
-def _with_ports(interface: Interface, ports: tuple[Port, ...]) -> Interface:
-    changed = dataclasses.replace(_bridge(interface), ports=ports)
-    return dataclasses.replace(interface, own={**interface.own, "bridge": changed})
+def _with_ports(
+    interface: Interface[OvsBridgeMembers], ports: tuple[Port, ...]
+) -> Interface[OvsBridgeMembers]:
+    changed = dataclasses.replace(interface.config.bridge, ports=ports)
+    return interface.with_config(OvsBridgeMembers(given=changed))
 
 
-class OvsBridge(InterfaceType):
+class OvsBridge(InterfaceType[OvsBridgeMembers]):
     """A bridge. It has no link and no addresses: an interface of the same name may have them."""
 
     name = "ovs-bridge"
     nm_type = "ovs-bridge"
-    members: ClassVar[Mapping[str, Any]] = {"bridge": optional(Struct(Bridge))}
+    members = Struct(OvsBridgeMembers)
     is_controller = True
     is_userspace = True
+    binds_ports_by_name = False
     suffix = "-br"
 
-    def ports(self, interface: Interface) -> tuple[str, ...] | None:
+    def ports(self, interface: Interface[OvsBridgeMembers]) -> tuple[str, ...] | None:
         """Return the names of the ports' interfaces."""
-        ports = _bridge(interface).ports
+        ports = interface.config.bridge.ports
         return None if ports is None else tuple(name for port in ports for name in port.interfaces)
 
-    def without_port(self, interface: Interface, port: str) -> Interface:
-        """Take the ports of that name away; an interface of a bond stays."""
-        ports = _bridge(interface).ports or ()
-        return _with_ports(interface, tuple(config for config in ports if config.name != port))
+    def without_ports(
+        self, interface: Interface[OvsBridgeMembers], ports: Set[str]
+    ) -> Interface[OvsBridgeMembers]:
+        """Remove the ports of those names; keep the interfaces of bonds."""
+        kept = (port for port in interface.config.bridge.ports or () if port.name not in ports)
+        return _with_ports(interface, tuple(kept))
 
-    def with_internal_port(self, interface: Interface) -> Interface:
-        """Return the bridge with a port of its own name when it has none: it needs one."""
+    def with_internal_port(
+        self, interface: Interface[OvsBridgeMembers]
+    ) -> Interface[OvsBridgeMembers]:
+        """Return the bridge with a port of its own name if it has no port: it needs one."""
         if interface.is_up and not interface.ports:
             return _with_ports(interface, (Port(name=interface.name),))
         return interface
 
-    def sanitised(self, interface: Interface) -> Interface:
+    def normalised(self, interface: Interface[OvsBridgeMembers]) -> Interface[OvsBridgeMembers]:
         """Check MAC address and VLANs; sort the ports."""
-        if interface.base.mac:
+        if interface.common.mac:
             raise problem(
                 interface.place / "mac-address",
-                "an OVS bridge has none; an ovs-interface on it can have one",
+                "an OVS bridge cannot have one; an ovs-interface on it can",
             )
-        bridge = _bridge(interface)
+        bridge = interface.config.bridge
         for port in bridge.ports or ():
             if port.vlan is not None:
                 port.vlan.check(interface.place / "bridge" / f"port {shown(port.name)}" / "vlan")
-        interface = interface.with_base(mtu=None, ipv4=None, ipv6=None)
+        interface = interface.with_common(mtu=None, ipv4=None, ipv6=None)
         if bridge.ports is None:
             return interface
         return _with_ports(
             interface, tuple(sorted(bridge.ports, key=lambda port: port.name.encode()))
         )
 
-    def write(self, interface: Interface, profile: Profile) -> None:
+    def write(self, interface: Interface[OvsBridgeMembers], profile: Profile) -> None:
         """Write the ``ovs-bridge`` section."""
-        options = _bridge(interface).options
+        options = interface.config.bridge.options
         profile.sections["ovs-bridge"] = {} if options is None else options.section()
 
-    def port_configs(self, interface: Interface) -> Mapping[str, Port]:
+    def port_configs(self, interface: Interface[OvsBridgeMembers]) -> Mapping[str, Port]:
         """Return the items of ``port`` by the names of their interfaces."""
         return {
             name: port
-            for port in reversed(_bridge(interface).ports or ())
+            for port in reversed(interface.config.bridge.ports or ())
             for name in port.interfaces
         }
 
-    def write_port(self, config: Port, profile: Profile) -> None:
-        """Bind the interface to its port, which has a profile of its own."""
-        profile.sections["connection"] = {**profile.sections["connection"], "master": config.name}
-
-    def further_profiles(self, interface: Interface, network: Network) -> list[Profile]:
+    def extra_profiles(
+        self,
+        interface: Interface[OvsBridgeMembers],
+        lacks_profile: Callable[[str], bool],  # noqa: ARG002
+    ) -> list[Profile]:
         """Return the profiles of the ports."""
         profiles = []
-        for port in _bridge(interface).ports or ():
-            profile = network.blank_profile(port.name, OVS_PORT, "ovs-port")
-            profile.sections["connection"] = {
-                **profile.sections["connection"],
-                "master": interface.name,
-                "slave-type": "ovs-bridge",
-            }
+        for port in interface.config.bridge.ports or ():
+            profile = OVS_PORT.blank_profile(port.name)
+            if interface.name:
+                profile.sections["connection"] = {
+                    **profile.sections["connection"],
+                    "master": interface.name,
+                    "slave-type": "ovs-bridge",
+                }
             profile.sections |= port.sections()
             profiles.append(profile)
         return profiles
 
 
-class OvsPort(InterfaceType):
-    """A bridge's port, which documents have no interface for."""
+class OvsPort(InterfaceType[NoMembers]):
+    """A port of a bridge. No interface of a document has this type."""
 
     name = "ovs-port"
     nm_type = "ovs-port"
+    members = NO_MEMBERS
     suffix = "-port"
 
 
@@ -250,49 +271,55 @@ class Dpdk:
     tx_descriptors: int | None = member("n_txq_desc", _PLAIN_U32)
 
     def check(self, path: Path) -> None:
-        """Raise `NMStateInvalid` for a number of descriptors that is no power of two."""
+        """Raise `DocumentInvalid` if a number of descriptors is not a power of two."""
         numbers = {"n_rxq_desc": self.rx_descriptors, "n_txq_desc": self.tx_descriptors}
         for key, number in numbers.items():
             if number and (number & (number - 1) or number > _MAX_DESCRIPTORS):
                 raise problem(path / key, f"found {number}, expected 0 or a power of 2 to 4096")
 
 
-class OvsInterface(InterfaceType):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OvsInterfaceMembers:
+    """The members that only Open vSwitch interfaces have."""
+
+    patch: Patch | None = member("patch", optional(Struct(Patch)))
+    dpdk: Dpdk | None = member("dpdk", optional(Struct(Dpdk)))
+
+
+class OvsInterface(InterfaceType[OvsInterfaceMembers]):
     """An internal interface, a patch to another bridge, or a DPDK device."""
 
     name = "ovs-interface"
     nm_type = "ovs-interface"
-    members: ClassVar[Mapping[str, Any]] = {
-        "patch": optional(Struct(Patch)),
-        "dpdk": optional(Struct(Dpdk)),
-    }
+    members = Struct(OvsInterfaceMembers)
     keeps_ip_as_port = True
     copies_mac = True
     suffix = "-if"
 
-    def parent(self, interface: Interface) -> str | None:
-        """Return the bridge."""
-        return interface.controller[0] if interface.controller else interface.base.controller
+    def parent(self, interface: Interface[OvsInterfaceMembers]) -> str | None:
+        """Return the bridge, if either of the two names the other."""
+        return interface.controller[0] if interface.controller else interface.common.controller
 
-    def sanitised(self, interface: Interface) -> Interface:
-        """Check what a patch cannot have, and the numbers of descriptors."""
+    def normalised(
+        self, interface: Interface[OvsInterfaceMembers]
+    ) -> Interface[OvsInterfaceMembers]:
+        """Refuse MTU and addresses of a patch; check the numbers of descriptors."""
         place = interface.place
-        dpdk: Dpdk | None = interface.own.get("dpdk")
-        if interface.own.get("patch") is not None:
-            if interface.base.mtu is not None:
-                raise problem(place / "mtu", "a patch has none")
+        dpdk = interface.config.dpdk
+        if interface.config.patch is not None:
+            if interface.common.mtu is not None:
+                raise problem(place / "mtu", "a patch cannot have one")
             for version in (4, 6):
                 family = interface.family(version)
                 if family is not None and family.enabled:
-                    raise problem(place / f"ipv{version}", "a patch has no addresses")
+                    raise problem(place / f"ipv{version}", "a patch cannot have addresses")
         if dpdk is not None:
             dpdk.check(place / "dpdk")
         return interface
 
-    def write(self, interface: Interface, profile: Profile) -> None:
+    def write(self, interface: Interface[OvsInterfaceMembers], profile: Profile) -> None:
         """Write the ``ovs-interface`` section and that of its kind."""
-        patch: Patch | None = interface.own.get("patch")
-        dpdk: Dpdk | None = interface.own.get("dpdk")
+        patch, dpdk = interface.config.patch, interface.config.dpdk
         kind = "internal"
         if patch is not None:
             kind = "patch"
@@ -305,7 +332,8 @@ class OvsInterface(InterfaceType):
                 "n-rxq-desc": dpdk.rx_descriptors,
                 "n-txq-desc": dpdk.tx_descriptors,
             }
-        if interface.controller is not None and interface.controller[1] is OVS_BRIDGE:
+        controller = interface.controller
+        if controller is not None and controller[0] and controller[1] is OVS_BRIDGE:
             profile.sections["ovs-interface"] = {"type": kind}
 
 

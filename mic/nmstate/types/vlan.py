@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
 
-from mic.nmstate import schema
-from mic.nmstate.keyfile import Profile
-from mic.nmstate.problems import problem
-from mic.nmstate.schema import Struct, member, optional, required
-from mic.nmstate.types.base import InterfaceType
-
-if TYPE_CHECKING:
-    from mic.nmstate.interface import Interface
+from mic.common import schema
+from mic.common.keyfile import Profile
+from mic.common.problems import problem
+from mic.common.schema import Struct, member, optional, required
+from mic.nmstate.interface import Interface, InterfaceType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class VlanConfig:
     """The ``vlan`` member."""
 
     base_iface: str | None = member("base-iface", optional(schema.text))
@@ -31,38 +26,45 @@ class Config:
 
     @property
     def flags(self) -> int:
-        """NetworkManager's flags (NMVlanFlags); headers are reordered unless told otherwise."""
+        """NetworkManager's flags (NMVlanFlags); headers are reordered by default."""
         flags = 0 if self.reorder_headers is False else 1
         flags |= {"gvrp": 2, "mvrp": 8}.get(self.registration or "", 0)
         return flags | (4 if self.loose_binding else 0)
 
 
-class Vlan(InterfaceType):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VlanMembers:
+    """The members that only VLANs have."""
+
+    vlan: VlanConfig | None = member("vlan", optional(Struct(VlanConfig)))
+
+
+class Vlan(InterfaceType[VlanMembers]):
     """A VLAN."""
 
     name = "vlan"
     nm_type = "vlan"
-    members: ClassVar[Mapping[str, Any]] = {"vlan": optional(Struct(Config))}
+    members = Struct(VlanMembers)
 
-    def parent(self, interface: Interface) -> str | None:
+    def parent(self, interface: Interface[VlanMembers]) -> str | None:
         """Return ``base-iface``."""
-        config: Config | None = interface.own.get("vlan")
-        return None if config is None else config.base_iface
+        vlan = interface.config.vlan
+        return None if vlan is None else vlan.base_iface
 
-    def sanitised(self, interface: Interface) -> Interface:
-        """Check that there is an interface to be on."""
-        config: Config | None = interface.own.get("vlan")
-        if config is not None and config.base_iface is None:
+    def normalised(self, interface: Interface[VlanMembers]) -> Interface[VlanMembers]:
+        """Check that ``base-iface`` is given."""
+        vlan = interface.config.vlan
+        if vlan is not None and vlan.base_iface is None:
             raise problem(interface.place / "vlan", "'base-iface' is missing")
         return interface
 
-    def write(self, interface: Interface, profile: Profile) -> None:
-        """Write the ``vlan`` section; 802.1q is what NetworkManager takes for granted."""
-        config: Config | None = interface.own.get("vlan")
-        if config is not None:
+    def write(self, interface: Interface[VlanMembers], profile: Profile) -> None:
+        """Write the ``vlan`` section; 802.1q is NetworkManager's default."""
+        vlan = interface.config.vlan
+        if vlan is not None:
             profile.sections["vlan"] = {
-                "id": config.ident,
-                "parent": config.base_iface,
-                "flags": config.flags,
-                "protocol": config.protocol if config.protocol == "802.1ad" else None,
+                "id": vlan.ident,
+                "parent": vlan.base_iface,
+                "flags": vlan.flags,
+                "protocol": vlan.protocol if vlan.protocol == "802.1ad" else None,
             }

@@ -1,52 +1,54 @@
-"""VRFs: routing tables of their own for their ports."""
+"""VRFs: a separate routing table for their ports."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
 
-from mic.nmstate import schema
-from mic.nmstate.keyfile import Profile
-from mic.nmstate.problems import problem
-from mic.nmstate.schema import Struct, member, optional, sequence
-from mic.nmstate.types.base import InterfaceType
-
-if TYPE_CHECKING:
-    from mic.nmstate.interface import Interface
+from mic.common import schema
+from mic.common.keyfile import Profile
+from mic.common.problems import problem
+from mic.common.schema import Struct, member, optional, sequence
+from mic.nmstate.interface import Interface, InterfaceType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class VrfConfig:
     """The ``vrf`` member."""
 
     ports: tuple[str, ...] | None = member("port", optional(sequence(schema.text)), "ports")
     table: int | None = member("route-table-id", schema.unsigned(32))
 
 
-class Vrf(InterfaceType):
-    """A VRF: a layer 3 interface, with a MAC address of nobody's choosing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VrfMembers:
+    """The members that only VRFs have."""
+
+    vrf: VrfConfig | None = member("vrf", optional(Struct(VrfConfig)))
+
+
+class Vrf(InterfaceType[VrfMembers]):
+    """A VRF: a layer 3 interface, whose MAC address cannot be chosen."""
 
     name = "vrf"
     nm_type = "vrf"
-    members: ClassVar[Mapping[str, Any]] = {"vrf": optional(Struct(Config))}
+    members = Struct(VrfMembers)
     is_controller = True
     ports_keep_ip = True
 
-    def ports(self, interface: Interface) -> tuple[str, ...] | None:
+    def ports(self, interface: Interface[VrfMembers]) -> tuple[str, ...] | None:
         """Return ``port``."""
-        config: Config | None = interface.own.get("vrf")
-        return None if config is None else config.ports
+        vrf = interface.config.vrf
+        return None if vrf is None else vrf.ports
 
-    def sanitised(self, interface: Interface) -> Interface:
-        """Check the table; take the link's settings away."""
-        config: Config | None = interface.own.get("vrf")
-        if config is not None and not config.table:
+    def normalised(self, interface: Interface[VrfMembers]) -> Interface[VrfMembers]:
+        """Check the table; remove the link settings."""
+        vrf = interface.config.vrf
+        if not interface.is_absent and (vrf is None or not vrf.table):
             raise problem(interface.place / "vrf", "'route-table-id' is missing, or 0")
-        return interface.with_base(mac=None, accept_all=interface.base.accept_all or None)
+        return interface.with_common(mac=None, accept_all=interface.common.accept_all or None)
 
-    def write(self, interface: Interface, profile: Profile) -> None:
+    def write(self, interface: Interface[VrfMembers], profile: Profile) -> None:
         """Write the ``vrf`` section."""
-        config: Config | None = interface.own.get("vrf")
-        if config is not None:
-            profile.sections["vrf"] = {"table": config.table}
+        vrf = interface.config.vrf
+        if vrf is not None:
+            profile.sections["vrf"] = {"table": vrf.table}

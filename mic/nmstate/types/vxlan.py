@@ -2,53 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
 
-from mic.nmstate import schema
-from mic.nmstate.addresses import Address
-from mic.nmstate.keyfile import Profile
-from mic.nmstate.schema import Struct, member, optional, required
-from mic.nmstate.types.base import InterfaceType
-
-if TYPE_CHECKING:
-    from mic.nmstate.interface import Interface
+from mic.common import schema
+from mic.common.addresses import Address
+from mic.common.keyfile import Profile
+from mic.common.problems import problem
+from mic.common.schema import Struct, member, optional, required
+from mic.nmstate.interface import Interface, InterfaceType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class VxlanConfig:
     """The ``vxlan`` member."""
 
     base_iface: str | None = member("base-iface", schema.text)
     ident: int = required("id", schema.unsigned(32))
-    learning: bool | None = member("learning", schema.truth)
+    learning: bool | None = member("learning", optional(schema.boolean))
     local: Address | None = member("local", optional(schema.address))
     remote: Address | None = member("remote", optional(schema.address))
     port: int | None = member("destination-port", schema.unsigned(16))
 
 
-class Vxlan(InterfaceType):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VxlanMembers:
+    """The members that only VXLANs have."""
+
+    vxlan: VxlanConfig | None = member("vxlan", optional(Struct(VxlanConfig)))
+
+
+class Vxlan(InterfaceType[VxlanMembers]):
     """A VXLAN."""
 
     name = "vxlan"
     nm_type = "vxlan"
-    members: ClassVar[Mapping[str, Any]] = {"vxlan": optional(Struct(Config))}
+    members = Struct(VxlanMembers)
 
-    def parent(self, interface: Interface) -> str | None:
-        """Return ``base-iface``, which may be left out."""
-        config: Config | None = interface.own.get("vxlan")
-        return None if config is None else config.base_iface or ""
+    def parent(self, interface: Interface[VxlanMembers]) -> str | None:
+        """Return ``base-iface``; empty when the document omits it."""
+        vxlan = interface.config.vxlan
+        return None if vxlan is None else vxlan.base_iface or ""
 
-    def write(self, interface: Interface, profile: Profile) -> None:
+    def check_rereading(self, interface: Interface[VxlanMembers]) -> None:
+        """Refuse a configuration without a port: the reference writes null and cannot parse it."""
+        vxlan = interface.config.vxlan
+        if vxlan is not None and vxlan.port is None:
+            place = interface.place / "vxlan"
+            raise problem(place, f"'destination-port' is missing for an interface {interface.name}")
+
+    def write(self, interface: Interface[VxlanMembers], profile: Profile) -> None:
         """Write the ``vxlan`` section."""
-        config: Config | None = interface.own.get("vxlan")
-        if config is not None:
+        vxlan = interface.config.vxlan
+        if vxlan is not None:
             profile.sections["vxlan"] = {
-                "id": config.ident,
-                "parent": config.base_iface,
-                "learning": config.learning,
-                "local": config.local,
-                "remote": config.remote,
-                "destination-port": config.port,
+                "id": vxlan.ident,
+                "parent": vxlan.base_iface,
+                "learning": vxlan.learning,
+                "local": vxlan.local,
+                "remote": vxlan.remote,
+                "destination-port": vxlan.port,
             }

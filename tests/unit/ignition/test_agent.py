@@ -30,7 +30,7 @@ def agent(**fields: object) -> Agent:
         ("http://user:pass@[::1]", "http://user:pass@[::1]:6385"),
     ],
 )
-def test_a_port_where_there_is_none(url: str, expected: str) -> None:
+def test_adds_a_missing_port(url: str, expected: str) -> None:
     assert agent(ironic_urls=(url,)).api_url == expected
 
 
@@ -49,11 +49,11 @@ def test_a_port_where_there_is_none(url: str, expected: str) -> None:
         ("http://[2001:db8::1]:5050/v1/continue", "http://[2001:db8::1]:5050/v1/continue"),
     ],
 )
-def test_the_inspectors_port_and_path(url: str, expected: str) -> None:
+def test_adds_the_inspectors_port_and_path(url: str, expected: str) -> None:
     assert agent(inspector_urls=(url,)).inspection_callback_url == expected
 
 
-def test_several_urls_are_joined_and_none_are_nothing() -> None:
+def test_joins_urls() -> None:
     urls = ("http://192.0.2.1", "http://[2001:db8::1]:80")
     both = agent(ironic_urls=urls, inspector_urls=urls)
     assert both.api_url == "http://192.0.2.1:6385,http://[2001:db8::1]:80"

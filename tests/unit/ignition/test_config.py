@@ -22,10 +22,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mic.errors import BuildInvalid
+from mic.common.errors import BuildInvalid
+from mic.common.keyfile import Keyfile
 from mic.ignition import Agent, Host, VlanInterfaces, config
 from mic.ignition.escape import data_url, oslo_config, shell, systemd_argument, systemd_environment
-from mic.nmstate import Keyfile
+from mic.ignition.extra import parse
 
 AGENT = Agent(image="quay.io/metal3/ipa:latest", ironic_urls=("http://192.0.2.1",))
 FULL = replace(
@@ -41,6 +42,7 @@ FULL = replace(
     ntp_servers=("192.0.2.9", "2001:db8::9"),
     ca_bundle=b"-----BEGIN CERTIFICATE-----\n",
     ironic_ca_bundle=b"-----BEGIN CERTIFICATE----- ironic\n",
+    extra=(parse(b'{"ignition": {"version": "3.1.0"}}', "all.ign"),),
 )
 KEYFILES = (
     Keyfile(name="eth0.nmconnection", content="[connection]\nid=eth0\n"),
@@ -50,18 +52,18 @@ HOST = Host(name="worker-0", keyfiles=KEYFILES, network_data=True)
 
 
 def made(agent: Agent = AGENT, host: Host | None = None) -> dict[str, Any]:
-    """The config of a host, parsed."""
+    """Return the parsed config of a host."""
     value: dict[str, Any] = json.loads(config(agent, host or Host()))
     return value
 
 
 def files_of(agent: Agent = AGENT, host: Host | None = None) -> dict[str, dict[str, Any]]:
-    """The files of a config by path."""
+    """Return the files of a config by path."""
     return {file["path"]: file for file in made(agent, host)["storage"]["files"]}
 
 
 def content(file: dict[str, Any]) -> bytes:
-    """What Ignition writes for a file: percent-decoding, RFC 2397."""
+    """Return what Ignition writes for a file: percent-decoding, RFC 2397."""
     source = file["contents"]["source"]
     assert source.startswith("data:,")
     return unquote_to_bytes(source.removeprefix("data:,"))
@@ -92,15 +94,15 @@ SOMETIMES = {
 
 
 class TestFiles:
-    def test_the_least_there_is(self) -> None:
+    def test_minimal_files(self) -> None:
         found = {path: (f["mode"], f.get("overwrite")) for path, f in files_of().items()}
         assert found == ALWAYS
 
-    def test_all_there_may_be(self) -> None:
+    def test_all_files(self) -> None:
         found = {path: (f["mode"], f.get("overwrite")) for path, f in files_of(FULL, HOST).items()}
         assert found == ALWAYS | SOMETIMES
 
-    def test_contents_go_in_as_they_are(self) -> None:
+    def test_contents_are_unchanged(self) -> None:
         files = files_of(FULL, HOST)
         connections = "/etc/NetworkManager/system-connections"
         expected = {
@@ -113,32 +115,34 @@ class TestFiles:
         assert {path: content(files[path]) for path in expected} == expected
 
     @given(st.binary(max_size=100))
-    def test_any_bytes_survive_a_data_url(self, data: bytes) -> None:
+    def test_data_urls_round_trip(self, data: bytes) -> None:
         url = data_url(data)
         assert url.isascii()
         assert not re.search(r'[\s"\\#?<>{}|^`]', url)
         assert unquote_to_bytes(url.removeprefix("data:,")) == data
 
-    def test_chrony_is_appended_to(self) -> None:
+    def test_appends_to_chrony_conf(self) -> None:
         file = files_of(FULL)["/etc/chrony.conf"]
         (source,) = file["append"]
         text = unquote_to_bytes(source["source"].removeprefix("data:,")).decode()
         assert text.split("\n") == ["", "server 192.0.2.9 iburst", "server 2001:db8::9 iburst", ""]
         assert "contents" not in file
 
-    def test_client_ids(self) -> None:
+    def test_writes_client_ids(self) -> None:
         text = content(files_of()["/etc/NetworkManager/conf.d/clientid.conf"]).decode()
         parser = configparser.ConfigParser()
         parser.read_string(text)
         assert dict(parser["connection"]) == {"ipv6.dhcp-duid": "ll", "ipv6.dhcp-iaid": "mac"}
 
-    @pytest.mark.parametrize("name", ["../x", "a/b", "/x", "", ".", "..", "a\0b"])
-    def test_a_keyfile_whose_name_is_no_file_name_is_refused(self, name: str) -> None:
-        """Ignition would refuse the whole config, and only on the host."""
-        with pytest.raises(BuildInvalid, match="it is no file name"):
+    @pytest.mark.parametrize(
+        "name", ["../x", "a/b", "/x", "", ".a", "a\nb", "a\N{NO-BREAK SPACE}b", "é" * 128]
+    )
+    def test_refuses_a_keyfile_with_an_invalid_name(self, name: str) -> None:
+        """Ignition would refuse the whole config later, on the host."""
+        with pytest.raises(BuildInvalid, match="a file name "):
             config(AGENT, Host(keyfiles=(Keyfile(name=name, content=""),)))
 
-    def test_two_keyfiles_of_one_name_are_refused(self) -> None:
+    def test_refuses_two_keyfiles_with_one_name(self) -> None:
         one, other = (Keyfile(name="a.nmconnection", content=text) for text in "xy")
         with pytest.raises(BuildInvalid, match=r"two profiles are named 'a\.nmconnection'"):
             config(AGENT, Host(keyfiles=(one, other)))
@@ -154,7 +158,7 @@ class TestAgentConf:
         parser.read_string(text.decode())
         return dict(parser["DEFAULT"])
 
-    def test_the_options(self) -> None:
+    def test_writes_the_agents_options(self) -> None:
         assert self.options(AGENT) == {
             "api_url": "http://192.0.2.1:6385",
             "inspection_callback_url": "",
@@ -162,7 +166,7 @@ class TestAgentConf:
             "enable_vlan_interfaces": "all",
         }
 
-    def test_with_everything(self) -> None:
+    def test_writes_all_options(self) -> None:
         assert self.options(FULL, network_data=True) == {
             "api_url": "http://192.0.2.1:6385",
             "inspection_callback_url": "http://[2001:db8::1]:5050/v1/continue",
@@ -177,14 +181,14 @@ class TestAgentConf:
         never = replace(AGENT, vlan_interfaces=VlanInterfaces.NEVER)
         assert self.options(never, network_data=network_data)["enable_vlan_interfaces"] == ""
 
-    def test_a_dollar_starts_no_substitution(self) -> None:
+    def test_escapes_dollars_for_oslo_config(self) -> None:
         agent = replace(AGENT, ironic_urls=("http://u:pa$sword@h:1",))
         assert self.options(agent)["api_url"] == "http://u:pa$$sword@h:1"
         assert oslo_config("$x $$ ${y}") == "$$x $$$$ $${y}"
 
 
 def systemd_words(text: str) -> list[str]:
-    """Words as systemd splits a line (systemd.syntax(7)): quotes, backslashes, specifiers."""
+    """Split a line into words as systemd does (systemd.syntax(7))."""
     words: list[str] = []
     position = 0
     while position < len(text):
@@ -212,7 +216,7 @@ def systemd_words(text: str) -> list[str]:
 
 
 def systemd_arguments(text: str) -> list[str]:
-    """Arguments of an Exec line (systemd.service(5)): words, with $ substituted."""
+    """Return the arguments of an Exec line (systemd.service(5)), with $ substituted."""
     words = systemd_words(text)
     assert not any(re.search(r"(?<!\$)(\$\$)*\$(?!\$)", word) for word in words)
     return [word.replace("$$", "$") for word in words]
@@ -246,7 +250,7 @@ NASTY = [
 
 
 class TestUnit:
-    def test_order_type_and_restarts(self) -> None:
+    def test_unit_order_type_and_restarts(self) -> None:
         sections: dict[str, dict[str, str]] = {}
         for line in unit_of().splitlines():
             if line.startswith("["):
@@ -261,7 +265,7 @@ class TestUnit:
         assert (service["Restart"], service["RestartSec"]) == ("on-failure", "5")
         assert sections["Install"] == {"WantedBy": "multi-user.target"}
 
-    def test_podmans_arguments(self) -> None:
+    def test_passes_arguments_to_podman(self) -> None:
         (line,) = options_of(unit_of(FULL, HOST), "ExecStart")
         program, command, *arguments = systemd_arguments(line)
         assert (program, command) == ("/bin/podman", "run")
@@ -301,7 +305,12 @@ class TestUnit:
             f"SSL_CERT_FILE={ironic_ca}",
         }
 
-    def test_without_what_is_not_there(self) -> None:
+    @pytest.mark.parametrize("agent", [AGENT, FULL])
+    def test_pull_verifies_the_registrys_certificate(self, agent: Agent) -> None:
+        """podman's default; the agent is a privileged container, and the pull sends the secret."""
+        assert "tls-verify" not in unit_of(agent, HOST)
+
+    def test_omits_unset_options(self) -> None:
         (line,) = options_of(unit_of(), "ExecStart")
         assert "authfile" not in line
         assert "readonly" not in line
@@ -317,13 +326,11 @@ class TestUnit:
             (Host(network_data=True, keyfiles=KEYFILES), "true"),
         ],
     )
-    def test_the_network_is_copied_exactly_when_keyfiles_are_embedded(
-        self, host: Host, copied: str
-    ) -> None:
+    def test_copies_the_network_exactly_with_keyfiles(self, host: Host, copied: str) -> None:
         (line,) = options_of(unit_of(AGENT, host), "ExecStart")
         assert f"IPA_COREOS_COPY_NETWORK={copied}" in systemd_arguments(line)
 
-    def test_a_stale_container_id_is_removed_and_the_container_stopped(self) -> None:
+    def test_removes_a_stale_container_id_and_stops_the_container(self) -> None:
         unit = unit_of()
         (before,) = options_of(unit, "ExecStartPre")
         (stop,) = options_of(unit, "ExecStop")
@@ -333,14 +340,14 @@ class TestUnit:
         assert systemd_arguments(after)[1:3] == ["rm", "-f"]
 
     @pytest.mark.parametrize("value", NASTY)
-    def test_proxies_arrive_as_written(self, value: str) -> None:
+    def test_proxies_are_unchanged_after_systemd(self, value: str) -> None:
         agent = replace(AGENT, http_proxy=value, https_proxy=value, no_proxy=value)
         words = [systemd_words(line) for line in options_of(unit_of(agent), "Environment")]
         names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
         assert words == [[f"{name}={value}"] for name in names]
 
     @pytest.mark.parametrize("value", NASTY)
-    def test_arguments_arrive_as_written(self, value: str) -> None:
+    def test_arguments_are_unchanged_after_systemd(self, value: str) -> None:
         agent = replace(AGENT, ip_options=value, image=value)
         (line,) = options_of(unit_of(agent, Host(name=value)), "ExecStart")
         arguments = systemd_arguments(line)
@@ -349,7 +356,7 @@ class TestUnit:
         assert f"IPA_DEFAULT_HOSTNAME={value}" in arguments
 
     @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=30))
-    def test_any_line_of_text_arrives_as_written(self, value: str) -> None:
+    def test_any_line_is_unchanged_after_systemd(self, value: str) -> None:
         assert systemd_arguments(f"/bin/x {systemd_argument('n=' + value)} y") == [
             "/bin/x",
             f"n={value}",
@@ -358,7 +365,7 @@ class TestUnit:
         line = systemd_environment("N", value).removeprefix("Environment=")
         assert systemd_words(line) == [f"N={value}"]
 
-    def test_systemd_itself_finds_nothing_to_complain_of(self, tmp_path: Path) -> None:
+    def test_systemd_accepts_the_unit(self, tmp_path: Path) -> None:
         if not shutil.which("systemd-analyze"):
             pytest.skip("no systemd-analyze program here")
         agent = replace(FULL, http_proxy=" ".join(NASTY), ip_options=" ".join(NASTY))
@@ -374,7 +381,7 @@ class TestHostName:
     PATH = "/etc/NetworkManager/dispatcher.d/01-hostname"
 
     def run(self, tmp_path: Path, name: str, kernel: str, fqdn: str | None) -> list[str]:
-        """What the script calls hostnamectl with, on a machine with a kernel's host name."""
+        """Return the hostnamectl arguments of the script on a machine with a kernel's host name."""
         script = content(files_of(AGENT, Host(name=name))[self.PATH]).decode()
         assert script.startswith("#!/bin/sh\n")
         (tmp_path / "hostname").write_text(f"{kernel}\n")
@@ -396,26 +403,28 @@ class TestHostName:
 
     @pytest.mark.parametrize("kernel", ["localhost", "localhost.localdomain"])
     @pytest.mark.parametrize("name", ["worker-0", "it's", "$(id)", "a b", "`x`;#", "-x"])
-    def test_a_host_without_a_name_gets_ours(self, tmp_path: Path, kernel: str, name: str) -> None:
+    def test_sets_the_name_of_a_host_without_one(
+        self, tmp_path: Path, kernel: str, name: str
+    ) -> None:
         assert self.run(tmp_path, name, kernel, None) == ["set-hostname", "--transient", name]
 
-    def test_a_host_with_a_name_keeps_it(self, tmp_path: Path) -> None:
+    def test_keeps_the_name_of_a_host_with_one(self, tmp_path: Path) -> None:
         assert self.run(tmp_path, "worker-0", "named", "") == []
         assert self.run(tmp_path, "worker-0", "localhost-not", None) == []
 
-    def test_dhcpv6_gives_a_full_name(self, tmp_path: Path) -> None:
+    def test_uses_a_full_name_of_dhcpv6(self, tmp_path: Path) -> None:
         calls = self.run(tmp_path, "worker-0", "named", "host.example.com")
         assert calls == ["set-hostname", "--static", "--transient", "host.example.com"]
 
     @pytest.mark.parametrize("fqdn", ["host", ""])
-    def test_a_name_without_a_dot_is_not_full(self, tmp_path: Path, fqdn: str) -> None:
+    def test_ignores_a_dhcpv6_name_without_a_dot(self, tmp_path: Path, fqdn: str) -> None:
         assert self.run(tmp_path, "worker-0", "named", fqdn) == []
 
-    def test_without_a_name_there_is_no_script(self) -> None:
+    def test_writes_no_script_without_a_name(self) -> None:
         assert self.PATH not in files_of()
 
     @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
-    def test_any_name_is_one_word_of_the_shell(self, name: str) -> None:
+    def test_quotes_names_for_the_shell(self, name: str) -> None:
         assert shlex.split(shell(name)) == [name]
 
 
@@ -426,17 +435,17 @@ class TestBanners:
     def motd(self, agent: Agent = AGENT, host: Host | None = None) -> str:
         return content(files_of(agent, host)["/etc/motd.d/ipa.motd"]).decode()
 
-    def test_the_console_says_what_this_is(self) -> None:
+    def test_console_shows_what_the_image_is(self) -> None:
         for text in (self.issue(), self.motd()):
             assert "IPA" in text
             assert "discovery image" in text
             assert "not a node of a cluster" in text
         assert "worker-0" in self.issue(HOST)
 
-    def test_a_backslash_starts_no_escape_of_agettys(self) -> None:
+    def test_escapes_backslashes_for_agetty(self) -> None:
         assert "a\\\\b" in self.issue(Host(name="a\\b"))
 
-    def test_the_facts_for_those_who_log_in(self) -> None:
+    def test_motd_shows_the_facts(self) -> None:
         text = self.motd(FULL, HOST)
         for fact in (
             "http://192.0.2.1:6385",
@@ -455,13 +464,15 @@ class TestBanners:
         ("host", "word"),
         [(Host(), "no, none"), (Host(network_data=True), "no, the"), (HOST, "yes")],
     )
-    def test_whether_network_configuration_was_applied(self, host: Host, word: str) -> None:
+    def test_motd_shows_whether_network_configuration_was_applied(
+        self, host: Host, word: str
+    ) -> None:
         assert f"Network configuration applied: {word}" in self.motd(AGENT, host)
 
     @pytest.mark.parametrize(
         "url", ["http://user:hunter2@h", "http://u:hun@ter2@h/x", "http://u:hunter2@[::1]:1"]
     )
-    def test_no_password_is_shown(self, url: str) -> None:
+    def test_motd_shows_no_password(self, url: str) -> None:
         agent = replace(AGENT, ironic_urls=(url, url), inspector_urls=(url,))
         text = self.motd(agent)
         assert "ter2" not in text
@@ -472,19 +483,19 @@ class TestConfig:
     def test_version_and_canonical_form(self) -> None:
         data = config(FULL, HOST)
         value = json.loads(data)
-        assert value["ignition"] == {"version": "3.2.0"}
+        assert value["ignition"]["version"] == "3.2.0"
         assert (
             data
             == json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
         )
 
-    def test_keys_of_the_core_user(self) -> None:
+    def test_writes_keys_of_the_core_user(self) -> None:
         (user,) = made(FULL)["passwd"]["users"]
         assert user == {"name": "core", "sshAuthorizedKeys": list(FULL.ssh_keys)}
         assert "passwd" not in made()
 
-    def test_a_key_given_twice_is_there_once(self) -> None:
-        """Ignition refuses a config with a duplicate: no host would come up."""
+    def test_writes_a_duplicate_key_once(self) -> None:
+        """Ignition refuses a config with a duplicate: no host would boot."""
         (user,) = made(replace(AGENT, ssh_keys=("a", "b", "a")))["passwd"]["users"]
         assert user["sshAuthorizedKeys"] == ["a", "b"]
 
@@ -500,13 +511,13 @@ class TestConfig:
                 continue
             assert config(replace(AGENT, **{name: getattr(FULL, name)}), HOST) != plain, name
 
-    def test_without_ironic_or_an_agent_there_is_no_config(self) -> None:
+    def test_refuses_a_config_without_ironic_or_agent(self) -> None:
         with pytest.raises(BuildInvalid, match="IRONIC_BASE_URL"):
             config(replace(AGENT, ironic_urls=()), HOST)
         with pytest.raises(BuildInvalid, match="IRONIC_AGENT_IMAGE"):
             config(replace(AGENT, image=""), HOST)
 
-    def test_ignition_itself_accepts_it_without_a_word(self, tmp_path: Path) -> None:
+    def test_ignition_accepts_the_config(self, tmp_path: Path) -> None:
         if not shutil.which("ignition-validate"):
             pytest.skip("no ignition-validate program here")
         nasty = replace(FULL, ip_options=" ".join(NASTY), ssh_keys=("k", "k"))
@@ -519,7 +530,7 @@ class TestConfig:
             assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-def test_no_secret_is_in_a_repr() -> None:
+def test_repr_shows_no_secret() -> None:
     secrets = replace(
         FULL,
         ironic_urls=("http://u:hunter2@h",),

@@ -34,9 +34,10 @@ from kubernetes.client import ApiClient
 from twisted.internet import reactor as _reactor
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from mic.errors import ConfigError
+from mic.common.errors import ConfigError
 from mic.kube.api import SECRETS, Unavailable
-from mic.kube.threads import TOKEN_SECONDS, ThreadedKubernetes, load_configuration, own_namespace
+from mic.kube.client import ThreadedKubernetes
+from mic.kube.kubeconfig import TOKEN_SECONDS, load_configuration, own_namespace
 
 reactor = cast(Any, _reactor)
 inline = pytest_twisted.ensureDeferred
@@ -486,8 +487,13 @@ def test_the_namespace_is_the_pods_or_the_contexts(
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     given = write(tmp_path / "namespace", "of-the-pod\n")
     assert own_namespace("", in_cluster_namespace=given) == "of-the-pod"
-    with pytest.raises(ConfigError, match="the pod's own namespace"):
+    with pytest.raises(ConfigError, match="cannot read the pod's namespace"):
         own_namespace("", in_cluster_namespace=tmp_path / "gone")
+    for content in ("a/b", "A", "a.b", "..", "x" * 64):
+        with pytest.raises(ConfigError, match=r"which cannot be"):
+            own_namespace("", in_cluster_namespace=write(given, content))
+    with pytest.raises(ConfigError, match="cannot read the pod's namespace"):
+        own_namespace("", in_cluster_namespace=write(given, b"\xff"))
 
 
 @inline
@@ -598,13 +604,13 @@ def test_inline_keys_become_files_in_memory_and_go_with_the_process(
     config = kubeconfig(tmp_path / "config", cluster=cluster, user=user)
     program = (
         "import sys\n"
-        "from mic.kube.threads import load_configuration\n"
-        "from mic.run import leave\n"
+        "from mic.kube.kubeconfig import load_configuration\n"
+        "from mic.cli.foreground import exit_process\n"
         "made = load_configuration(sys.argv[1])\n"
         "for file in (made.key_file, made.cert_file, made.ssl_ca_cert):\n"
         "    open(file).close()\n"
         "    print(file)\n"
-        "leave(0)\n"
+        "exit_process(0)\n"
     )
     enter = [
         *("unshare", "--mount", "sh", "-ec"),
@@ -634,12 +640,25 @@ def test_inline_keys_become_files_in_memory_and_go_with_the_process(
     [
         (None, "No such file"),
         ("", "is empty"),
-        (f"{SECRET}: [", "no usable cluster"),
+        (f"{SECRET}: [", "it is not YAML: line 1, column 12"),
+        (f"users: []\nclusters:\n- name: {SECRET}\n\tx: 1", "line 4, column 1: a tab, where YAML"),
+        (f"a: b\n{SECRET}: *{SECRET}", "it is not YAML: line 2, column"),
+        ("a: \x00", "character 4 is not allowed"),
         (f"- {SECRET}", "no usable cluster"),
         (f"users: [{{name: u, user: {{token: {SECRET}}}}}]", "no usable cluster"),
-        (b"\xff\xfe" + SECRET.encode(), "no usable cluster"),
+        (b"\xff\xfe" + SECRET.encode(), "byte 1 is not allowed"),
     ],
-    ids=["missing", "empty", "no YAML", "a list", "no context", "no text"],
+    ids=[
+        "missing",
+        "empty",
+        "no YAML",
+        "a tab",
+        "an alias",
+        "NUL",
+        "a list",
+        "no context",
+        "no text",
+    ],
 )
 def test_a_kubeconfig_without_use_is_a_configuration_error(
     content: str | bytes | None, named: str, tmp_path: Path
@@ -660,7 +679,7 @@ def test_a_kubeconfig_without_use_is_a_configuration_error(
     [
         ({"certificate-authority": "gone.crt"}, {}, "gone.crt"),
         ({"certificate-authority": "broken"}, {}, "broken holds no certificate"),
-        ({"certificate-authority-data": SECRET[:5]}, {}, "no usable cluster"),
+        ({"certificate-authority-data": SECRET[:5]}, {}, "is not base64"),
         ({"certificate-authority-data": data(SECRET.encode())}, {}, "holds no certificate"),
         ({}, {"tokenFile": "gone"}, "gone"),
         ({}, {"tokenFile": "blank"}, "blank"),
@@ -672,7 +691,7 @@ def test_a_kubeconfig_without_use_is_a_configuration_error(
         ({}, {"exec": {"command": "./fails", "apiVersion": "v1"}}, "exec plugin"),
     ],
 )
-def test_a_file_that_a_kubeconfig_names_and_that_is_of_no_use_is_named(
+def test_names_an_unusable_file_of_a_kubeconfig(
     cluster: dict[str, str], user: dict[str, Any], named: str, tmp_path: Path, authority: Authority
 ) -> None:
     write(tmp_path / "broken", SECRET)
@@ -712,7 +731,7 @@ def _plugin(path: Path, expiry: str) -> dict[str, Any]:
 
 
 @inline
-async def test_a_plugin_makes_the_token_and_is_asked_again_when_it_expires(
+async def test_runs_the_exec_plugin_again_when_its_token_expires(
     tmp_path: Path, server: ApiServer, authority: Authority
 ) -> None:
     cluster = {"server": server.url, "certificate-authority-data": data(authority.pem)}
@@ -769,7 +788,7 @@ async def test_a_proxy_of_the_environment_is_used(
         ("10.1.2.3", "10.0.0.0/8"),
     ],
 )
-def test_some_are_asked_without_the_environments_proxy(
+def test_bypasses_the_environments_proxy_for_some_hosts(
     host: str,
     exceptions: str,
     tmp_path: Path,
@@ -801,7 +820,7 @@ async def test_a_proxy_url_goes_before_the_environment_and_its_exceptions(
 
 
 @inline
-async def test_a_proxy_is_told_the_user_and_password_of_its_url_and_nobody_else_is(
+async def test_sends_the_credentials_of_a_proxy_url_to_the_proxy_only(
     tmp_path: Path, server: ApiServer, authority: Authority, proxy: Proxy
 ) -> None:
     url = proxy.url.replace("://", f"://me%40home:{SECRET}@")
@@ -816,7 +835,7 @@ async def test_a_proxy_is_told_the_user_and_password_of_its_url_and_nobody_else_
 
 
 @inline
-async def test_whom_it_asks_in_vain_is_told_and_by_which_proxy(
+async def test_names_the_server_that_does_not_respond_and_the_proxy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in _PROXIES:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from random import Random
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from kube_memory import MemoryKubernetes
+from kube_replicas import START, pass_time
 from kube_samples import bmo_verdict, condition, image_body, secret_body
 from stub_images import StubImages
 from twisted.internet.task import Clock
@@ -35,9 +36,10 @@ from mic.kube.api import (
     Unavailable,
 )
 from mic.kube.controller import Controller
-from mic.kube.objects import FINALIZER, HANDED_OVER_LABEL
+from mic.kube.objects import ASSISTED_INSTALLER_LABEL, FINALIZER, LARGE_DOCUMENT
+from mic.kube.retained import RETAIN_SECONDS
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
+LARGE = b"interfaces: []\n" + b"#" * LARGE_DOCUMENT
 NAMES = ("a", "b", "c")
 EVERYTHING = {("iso", "x86_64"), ("initrd", "x86_64")}
 
@@ -46,12 +48,16 @@ class Watched(MemoryKubernetes):
     """Checks each status as it is written, and remembers what each Secret version held."""
 
     def __init__(self, clock: Clock, images: list[StubImages], random: Random) -> None:
-        super().__init__(clock, latency=lambda: random.choice((0.001, 0.01, 0.2)), page_size=2)
+        super().__init__(
+            clock, latency=lambda: random.choice((0.001, 0.01, 0.2)), page_size=lambda _: 2
+        )
         self.images = images
         self.documents: dict[tuple[str, str], bytes | None] = {}
         self.writes: list[bool] = []
         """For each write whether it came from the replica that led."""
         self.wrong: list[Json] = []
+        self.previous: dict[str, tuple[float, str]] = {}
+        """By object: when its status ceased to name an image, and which."""
 
     def _store(self, resource: Resource, old: Json | None, new: Json) -> Json:
         stored = super()._store(resource, old, new)
@@ -63,7 +69,23 @@ class Watched(MemoryKubernetes):
         elif old is not None and stored.get("status") != old.get("status"):
             if not self._is_right(stored):
                 self.wrong.append(stored)  # raising would be a failed request
+            self._remember(old, stored)
         return stored
+
+    def _remember(self, old: Json, new: Json) -> None:
+        before, after = (each.get("status", {}).get("imageUrl", "") for each in (old, new))
+        if before and before != after and before in self.images[0].served:
+            self.previous[new["metadata"]["name"]] = (self._clock.seconds(), before)
+
+    def lost(self) -> list[str]:
+        """The objects whose previous image is gone before its time."""
+        lost = []
+        for name, (since, url) in self.previous.items():
+            image = self.find(PREPROVISIONING_IMAGES, "hosts", name)
+            young = self._clock.seconds() - since < RETAIN_SECONDS - 1
+            if image and _lives(image) and young and url not in self.images[0].served:
+                lost.append(name)
+        return lost
 
     def _is_right(self, image: Json) -> bool:
         status = image["status"]
@@ -80,8 +102,14 @@ class Watched(MemoryKubernetes):
             request is not None
             and request.uid == image["metadata"]["uid"]
             and request.format == status["format"]
-            and request.nmstate == document
+            and request.data.network == document
         )
+
+
+def _lives(image: Json) -> bool:
+    metadata = image["metadata"]
+    handed_over = ASSISTED_INSTALLER_LABEL in (metadata.get("labels") or {})
+    return not handed_over and "deletionTimestamp" not in metadata
 
 
 class Client:
@@ -134,13 +162,7 @@ class World:
         return controller
 
     def pass_time(self, seconds: float) -> None:
-        end = self.clock.seconds() + seconds
-        while True:
-            due = [c.getTime() for c in self.clock.getDelayedCalls() if c.getTime() <= end]
-            if not due:
-                break
-            self.clock.advance(max(0.0, min(due) - self.clock.seconds()))
-        self.clock.advance(end - self.clock.seconds())
+        pass_time(self.clock, seconds)
 
     def stop(self) -> None:
         for controller in self.controllers:
@@ -152,7 +174,11 @@ class World:
         """One deed; one that is impossible at the moment is none."""
         with suppress(NotFound, Conflict):
             getattr(self, what)(name, value)
+            if what in ("create", "delete", "relabel"):
+                self.api.previous.pop(name, None)
         self.pass_time(self.random.choice((0.0, 0.0, 0.01, 0.1, 0.5, 5.0)))
+        if len(self.replicas) == 1:
+            assert self.api.lost() == []
 
     def create(self, name: str, value: int) -> None:
         secret = f"net-{name}" if value % 3 else ""
@@ -170,6 +196,11 @@ class World:
         data = secret_body("", _document(value))["data"]
         self.api.edit(SECRETS, "hosts", f"net-{name}", {"data": {"nmstate": None, **data}})
 
+    def touch_secret(self, name: str, value: int) -> None:
+        """As others do that keep their finalizers and annotations there."""
+        change = {"metadata": {"annotations": {"touched": str(value)}}}
+        self.api.edit(SECRETS, "hosts", f"net-{name}", change)
+
     def unlabel_secret(self, name: str, value: int) -> None:
         change = {"metadata": {"labels": None, "ownerReferences": None}}
         self.api.edit(SECRETS, "hosts", f"net-{name}", change)
@@ -178,12 +209,13 @@ class World:
         self.api.delete(SECRETS, "hosts", f"net-{name}")
 
     def edit(self, name: str, value: int) -> None:
-        body = image_body(name, secret=f"net-{name}", formats=(("iso",), ("initrd",))[value % 2])
+        secret = (f"net-{name}", f"net/{name}", f"NET-{name}", ".")[value % 13 % 4]
+        body = image_body(name, secret=secret, formats=(("iso",), ("initrd",))[value % 2])
         self.api.edit(PREPROVISIONING_IMAGES, "hosts", name, {"spec": body["spec"]})
 
     def relabel(self, name: str, value: int) -> None:
         label = "yes" if value % 3 else None
-        self._edit_metadata(name, {"labels": {HANDED_OVER_LABEL: label}})
+        self._edit_metadata(name, {"labels": {ASSISTED_INSTALLER_LABEL: label}})
 
     def finalizers(self, name: str, value: int) -> None:
         image = self.api.find(PREPROVISIONING_IMAGES, "hosts", name) or {"metadata": {}}
@@ -237,6 +269,7 @@ class World:
         self.pass_time(3.0)
         assert stopped.called
         self.replicas[number].served.clear()
+        self.api.previous.clear()
         self.controllers[number] = self.new_controller(number)
 
     def elect(self, name: str, value: int) -> None:
@@ -250,12 +283,13 @@ class World:
 
 
 def _document(value: int) -> bytes | None:
-    return (b"interfaces: []\n# 1", b"interfaces: []\n# 2", b"garbage", None)[value % 4]
+    return (b"interfaces: []\n# 1", LARGE, b"garbage", None)[value % 4]
 
 
 DEEDS = (
     *("create", "create_secret", "edit_secret", "wait") * 2,
-    *("unlabel_secret", "delete_secret", "edit", "relabel", "finalizers", "delete"),
+    *("touch_secret", "unlabel_secret", "delete_secret"),
+    *("edit", "relabel", "finalizers", "delete"),
     *(
         "faults",
         "no_faults",
@@ -344,13 +378,12 @@ def _meddle_and_settle(world: World, deeds: list[tuple[str, str, int]]) -> None:
         assert_converged(world, images)
     asked = len(world.api.requests)
     world.pass_time(200)
-    # Nothing is left to ask for but the Secrets that are missing, every 10 min at the latest.
-    missing = sum(
-        bool(image["spec"].get("networkDataName"))
-        and world.api.find(SECRETS, "hosts", image["spec"]["networkDataName"]) is None
+    # Nothing is left to ask for but the Secrets that no watch reports, every 10 s at the latest.
+    unwatched = sum(
+        bool(image["spec"].get("networkDataName")) and not _is_claimed(world, image)
         for image in world.api.all(PREPROVISIONING_IMAGES)
     )
-    assert len(world.api.requests) - asked <= missing
+    assert len(world.api.requests) - asked <= 21 * unwatched
     if world.keyed:
         _assert_that_taking_over_writes_nothing(world)
     world.stop()
@@ -366,12 +399,19 @@ def _assert_that_taking_over_writes_nothing(world: World) -> None:
         assert_converged(world, images)
 
 
+def _is_claimed(world: World, image: Json) -> bool:
+    secret = world.api.find(SECRETS, "hosts", image["spec"]["networkDataName"])
+    metadata = {} if secret is None else secret["metadata"]
+    owners = [ref["uid"] for ref in metadata.get("ownerReferences") or []]
+    return image["metadata"]["uid"] in owners and "labels" in metadata
+
+
 def assert_converged(world: World, images: StubImages) -> None:
     named = set()
     for image in world.api.all(PREPROVISIONING_IMAGES):
         metadata = image["metadata"]
         finalizers = metadata.get("finalizers") or []
-        if HANDED_OVER_LABEL in (metadata.get("labels") or {}):
+        if ASSISTED_INSTALLER_LABEL in (metadata.get("labels") or {}):
             assert FINALIZER not in finalizers
             continue
         if "deletionTimestamp" in metadata:
@@ -387,18 +427,21 @@ def assert_converged(world: World, images: StubImages) -> None:
         error = condition(image, "Error")
         document = None if secret is None else secret["data"].get("nmstate")
         if spec.get("architecture", "x86_64") != "x86_64":
-            assert error["message"] == "Architecture not supported"
+            assert error["message"].startswith("Architecture not supported: aarch64")
         elif not spec["acceptFormats"]:
-            assert error["message"] == "No acceptable image format supported"
+            assert error["message"].startswith("No acceptable image format supported: ")
+        elif secret_name and not secret_name.startswith("net-"):
+            assert error["reason"] == "ConfigurationError"
+            assert error["message"].startswith(f"spec.networkDataName {secret_name!r} cannot be ")
         elif secret_name and secret is None:
-            assert error["message"] == "NetworkData secret not found"
+            start = f"NetworkData secret not found: hosts/{secret_name}; "
+            assert error["message"].startswith(start)
         elif secret is not None and (document is None or b"garbage" in base64.b64decode(document)):
             assert verdict.startswith("error Cannot generate image: ")
         else:
             assert verdict == f"image {image['status']['imageUrl']}"
             assert image["status"]["imageUrl"] in images.served
             assert image["status"]["format"] == spec["acceptFormats"][0]
-        if secret is not None:
-            owners = [ref["uid"] for ref in secret["metadata"]["ownerReferences"]]
-            assert metadata["uid"] in owners
+        if document is not None:
+            assert _is_claimed(world, image)
     assert set(images.served) <= named, "an image is served that no object names"

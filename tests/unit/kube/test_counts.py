@@ -73,7 +73,7 @@ def test_a_watch_that_ends_as_it_begins_is_no_good_order(cluster: Cluster) -> No
     assert cluster.restarts("unavailable") == 3
 
 
-def test_the_backlog_is_what_waits_what_comes_later_and_what_is_known(cluster: Cluster) -> None:
+def test_the_backlog_counts_queued_delayed_and_known_objects(cluster: Cluster) -> None:
     cluster.api.add(PREPROVISIONING_IMAGES, image_body("ready"))
     cluster.api.add(PREPROVISIONING_IMAGES, image_body("waits", secret="missing"))
     labels = {"environment.metal3.io": "baremetal"}
@@ -85,7 +85,7 @@ def test_the_backlog_is_what_waits_what_comes_later_and_what_is_known(cluster: C
     assert backlog.watches_failing == 0
 
 
-def test_watches_are_failing_until_they_are_had_again(cluster: Cluster) -> None:
+def test_counts_failing_watches_until_they_recover(cluster: Cluster) -> None:
     assert Cluster().controller.backlog().watches_failing == 3
     assert cluster.controller.backlog().watches_failing == 0
     cluster.api.end_watches(Unavailable("away"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 from kube_samples import bmo_verdict, condition, image_body, secret_body
 
-from mic.errors import BuildInvalid, NotReady
-from mic.kube.decide import (
+from mic.common.errors import BuildInvalid, NotReady
+from mic.kube.actions import (
     Action,
     AddFinalizer,
     Build,
@@ -21,13 +22,13 @@ from mic.kube.decide import (
     Serve,
     Wait,
     WriteStatus,
-    decide,
-    follow,
 )
-from mic.kube.images import GeneratedImage
+from mic.kube.builds import Built
+from mic.kube.decide import decide, follow
 from mic.kube.objects import (
+    ASSISTED_INSTALLER_LABEL,
     FINALIZER,
-    HANDED_OVER_LABEL,
+    LARGE_DOCUMENT,
     NetworkData,
     NetworkSecret,
     PreprovisioningImage,
@@ -40,7 +41,7 @@ from mic.kube.objects import (
 )
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
-URL = GeneratedImage(image_url="http://x/1.iso")
+URL = Built(image_url="http://x/1.iso")
 
 
 def _image(*finalizers: str, status: Status | None = None, **how: Any) -> PreprovisioningImage:
@@ -99,14 +100,14 @@ def _settle(
         (_image("other", deleting=True), Wait()),
         (_image(FINALIZER, "other", deleting=True), Wait()),
         (
-            _image(FINALIZER, "other", labels={HANDED_OVER_LABEL: ""}),
+            _image(FINALIZER, "other", labels={ASSISTED_INSTALLER_LABEL: ""}),
             Release(finalizers=("other",)),
         ),
-        (_image("other", labels={HANDED_OVER_LABEL: "x"}), Forget()),
+        (_image("other", labels={ASSISTED_INSTALLER_LABEL: "x"}), Forget()),
         (_image(FINALIZER, secret="net"), ReadSecret(name="net")),
     ],
 )
-def test_what_comes_before_any_status(image: PreprovisioningImage | None, action: Action) -> None:
+def test_first_action_before_any_status(image: PreprovisioningImage | None, action: Action) -> None:
     assert decide(_seen(image)) == action
 
 
@@ -122,38 +123,73 @@ def test_a_new_object_is_configured_first_and_built_in_the_next_pass() -> None:
     assert decide(_seen(replace(image, status=status), outcome=URL)) == WriteStatus(status=status)
 
 
-def test_a_changed_secret_takes_three_passes_and_ready_never_stands_beside_the_old_url() -> None:
+def test_a_changed_secret_takes_three_steps_and_is_never_ready_with_the_old_url() -> None:
     image = _image(FINALIZER, secret="net")
     ready, _ = _settle(image, passes=2, secret=_secret(image))
     image = replace(image, status=ready)
     changed = _secret(image, version="8")
-    first, _ = _settle(image, secret=changed)
+    new = Built(image_url="http://x/2.iso")
+    first, _ = _settle(image, secret=changed, outcome=new)
     assert not first.is_true("Ready")
     assert replace(first, conditions=()) == replace(ready, conditions=())
-    second, _ = _settle(image, passes=2, secret=changed)
+    second, _ = _settle(image, passes=2, secret=changed, outcome=new)
     assert (second.image_url, second.network_data) == ("", NetworkData(name="net", version="8"))
-    new = GeneratedImage(image_url="http://x/2.iso")
     third, _ = _settle(image, passes=3, secret=changed, outcome=new)
     assert third.is_true("Ready")
     assert third.image_url == new.image_url
+
+
+@pytest.mark.parametrize("outcome", [BuildInvalid("line 1: what is this"), NotReady("copied")])
+def test_a_changed_secret_that_makes_no_image_takes_ready_back_first(outcome: Exception) -> None:
+    image = _image(FINALIZER, secret="net")
+    ready, _ = _settle(image, passes=2, secret=_secret(image))
+    image = replace(image, status=ready)
+    changed = _secret(image, version="8")
+    first, write = _settle(image, secret=changed, outcome=outcome)
+    assert not first.is_true("Ready")
+    assert replace(first, conditions=()) == replace(ready, conditions=())
+    assert write.again is None
+
+
+def test_a_changed_secret_that_makes_the_same_image_takes_one_write() -> None:
+    image = _image(FINALIZER, secret="net")
+    ready, _ = _settle(image, passes=2, secret=_secret(image))
+    image = replace(image, status=ready)
+    status, write = _settle(image, secret=_secret(image, version="8"))
+    assert status.network_data == NetworkData(name="net", version="8")
+    assert replace(status, network_data=ready.network_data) == ready
+    assert write.again is None
+    renamed = secret_from_json(secret_owned(secret_body("other", b"{}"), image))
+    image = replace(image, generation=4, network_data_name="other")
+    status, _ = _settle(image, secret=renamed)
+    assert status.network_data.name == "other"
+    assert status.image_url == ready.image_url
+    assert status.is_true("Ready")
+    assert [each.observed_generation for each in status.conditions] == [4, 4]
 
 
 @pytest.mark.parametrize(
     ("how", "reason", "message", "again"),
     [
         (
-            {"supports_architecture": False},
+            {"supports_architecture": False, "architectures": ("aarch64", "s390x")},
             "ConfigurationError",
-            "Architecture not supported",
+            "Architecture not supported: x86_64; there are base images for aarch64, s390x",
             None,
         ),
         (
-            {"supported_formats": frozenset()},
+            {"supported_formats": frozenset({"initrd"})},
             "ConfigurationError",
-            "No acceptable image format supported",
+            "No acceptable image format supported: iso; there are base images for initrd",
             None,
         ),
-        ({"secret": None}, "MissingNetworkData", "NetworkData secret not found", 10),
+        (
+            {"secret": None},
+            "MissingNetworkData",
+            "NetworkData secret not found: hosts/net; mic notices a new Secret at once if it has "
+            "the label environment.metal3.io=baremetal, and otherwise when it looks for it next",
+            10,
+        ),
         (
             {"outcome": BuildInvalid("line 2: what is this")},
             "ImageBuildInvalid",
@@ -192,16 +228,114 @@ def test_the_host_controller_shows_an_unsupported_architecture() -> None:
     secret["metadata"]["resourceVersion"] = "7"
     status, _ = _settle(image, secret=_secret(image), supports_architecture=False)
     body = {**image.raw, "status": status_to_json(status)}
-    assert bmo_verdict(body, secret) == "error Architecture not supported"
+    assert bmo_verdict(body, secret) == (
+        "error Architecture not supported: sparc; there are base images for none"
+    )
 
 
-def test_a_secret_without_the_key_is_an_error_that_names_both() -> None:
+@pytest.mark.parametrize(
+    ("asked", "begins"),
+    [
+        ("arm64", "Architecture not supported: arm64; the kernel calls it aarch64;"),
+        ("AMD64", "Architecture not supported: AMD64; the kernel calls it x86_64;"),
+        ("", "Architecture not supported: x86_64; there are base images for aarch64"),
+        ("x\n\x1b" + "y" * 100_000, r"Architecture not supported: x\n\x1byyy"),
+    ],
+)
+def test_names_an_architecture_as_requested(asked: str, begins: str) -> None:
+    image = _image(FINALIZER, architecture=asked)
+    how: dict[str, Any] = {"supports_architecture": False, "architectures": ("aarch64",)}
+    error = _settle(image, **how)[0].condition("Error")
+    assert error is not None
+    assert error.message.startswith(begins)
+    assert error.message.isprintable()
+    assert len(error.message) < 300
+
+
+def test_no_format_at_all_is_named() -> None:
+    error = _settle(_image(FINALIZER, formats=()))[0].condition("Error")
+    assert error is not None
+    assert error.message == (
+        "No acceptable image format supported: spec.acceptFormats is empty; "
+        "there are base images for initrd, iso"
+    )
+
+
+@pytest.mark.parametrize("name", ["a/b", ".", "..", "A", "a..b", "%2f", "é", "a" * 254, "a\x1b"])
+def test_a_name_that_no_secret_can_have_is_the_objects_error_and_nothing_is_read(name: str) -> None:
+    image = _image(FINALIZER, secret=name)
+    action = decide(_seen(image))
+    assert isinstance(action, WriteStatus)
+    assert action.again is None, "until the object changes"
+    error = action.status.condition("Error")
+    assert error is not None
+    assert (error.status, error.reason) == ("True", "ConfigurationError")
+    assert error.message.startswith(f"spec.networkDataName {name!r} cannot be the name of a Secret")
+    assert error.message.isprintable()
+    status = action.status
+    assert (status.format, status.architecture) == ("iso", "x86_64"), "else it is shown to nobody"
+    again = decide(_seen(replace(image, status=status)))
+    assert again == WriteStatus(status=status)
+
+
+@pytest.mark.parametrize("deleting", [False, True])
+def test_a_name_that_no_secret_can_have_is_never_read_on_the_way_out_either(deleting: bool) -> None:
+    ready = _settle(_image(FINALIZER), passes=2)[0]
+    image = _image(FINALIZER, "other", secret="a/b", deleting=deleting, status=ready)
+    assert not isinstance(decide(_seen(image, served=False)), ReadSecret)
+    assert follow(_seen(image, secret_read=True)) == Serve()
+
+
+def test_a_long_name_is_quoted_in_part() -> None:
+    action = decide(_seen(_image(FINALIZER, secret="x" * 1_000_000)))
+    assert isinstance(action, WriteStatus)
+    error = action.status.condition("Error")
+    assert error is not None
+    assert len(error.message) < 1000
+
+
+def test_a_secret_without_the_key_is_an_error_that_names_it_and_the_keys_it_has() -> None:
     image = _image(FINALIZER, secret="net")
-    status, _ = _settle(image, passes=2, secret=_secret(image, None))
+    status, write = _settle(image, passes=2, secret=_secret(image, None))
     error = status.condition("Error")
     assert error is not None
-    assert "Secret hosts/net" in error.message
-    assert "'nmstate'" in error.message
+    assert error.message == (
+        "Cannot generate image: Secret hosts/net has no key 'nmstate', 'networkData' or "
+        "'value' (network data), "
+        "'kernelArguments' or 'ignition'; "
+        "its keys are other"
+    )
+    assert write.again is None, "it is claimed: the watch reports changes"
+
+
+@pytest.mark.parametrize("how", [{"labels": {"environment.metal3.io": "baremetal"}}, {}])
+def test_an_unclaimed_secret_without_the_key_is_read_again_as_a_missing_one_is(
+    how: dict[str, Any],
+) -> None:
+    image = _image(FINALIZER, secret="net")
+    body = secret_body("net", None, **how)
+    body["metadata"]["resourceVersion"] = "7"
+    body["data"] = {f"key-{number:05}": "dmFsdWU=" for number in range(2000)}
+    secret = secret_from_json(body)
+    status, write = _settle(image, passes=2, secret=secret)
+    error = status.condition("Error")
+    assert error is not None
+    assert error.message.endswith("key-00008, key-00009 and 1990 more")
+    assert write.again == timedelta(seconds=10)
+    _, write = _settle(
+        replace(image, status=status), secret=secret, now=NOW + timedelta(seconds=100)
+    )
+    assert write.again == timedelta(seconds=110)
+
+
+def test_a_secret_of_no_keys_is_said_to_have_none() -> None:
+    image = _image(FINALIZER, secret="net")
+    body = secret_body("net", None)
+    body["data"] = None
+    status, _ = _settle(image, passes=2, secret=secret_from_json(body))
+    error = status.condition("Error")
+    assert error is not None
+    assert error.message.endswith("'kernelArguments' or 'ignition'; its keys are none")
 
 
 def test_not_ready_is_no_error_and_is_tried_again_after_ten_seconds() -> None:
@@ -212,7 +346,7 @@ def test_not_ready_is_no_error_and_is_tried_again_after_ten_seconds() -> None:
     assert write.again == timedelta(seconds=10)
 
 
-def test_what_is_built_is_what_was_asked_for() -> None:
+def test_builds_what_was_requested() -> None:
     labels = {"coreos.openshift.io/stream": "rhel-9"}
     image = _image(FINALIZER, secret="net", formats=("initrd",), architecture="", labels=labels)
     status, _ = _settle(image, secret=_secret(image))
@@ -222,7 +356,7 @@ def test_what_is_built_is_what_was_asked_for() -> None:
     request = action.request
     assert (request.hostname, request.format) == ("host", "initrd")
     assert (request.architecture, request.stream) == ("x86_64", "rhel-9")
-    assert request.nmstate == b"{}"
+    assert request.data.network == b"{}"
     assert status.architecture == "", "the host controller compares it with spec.architecture"
 
 
@@ -231,12 +365,28 @@ def test_an_object_on_its_way_out_gets_its_image_back_after_a_restart() -> None:
     image = _image(FINALIZER, "other", deleting=True, status=ready)
     assert decide(_seen(image)) == Wait()
     assert isinstance(decide(_seen(image, served=False)), Build)
-    new = GeneratedImage(image_url="http://x/2.iso")
+    new = Built(image_url="http://x/2.iso")
     action = decide(_seen(image, served=False, outcome=new))
     assert isinstance(action, WriteStatus)
     assert action.status.image_url == new.image_url
     ties = _image(FINALIZER, "other", deleting=True, status=ready, secret="net")
     assert decide(_seen(ties, served=False)) == ReadSecret(name="net", write=False)
+
+
+def test_an_object_on_its_way_out_gets_its_image_back_when_the_secrets_metadata_changed() -> None:
+    live = _image(FINALIZER, "other", secret="net")
+    ready, _ = _settle(live, passes=2, secret=_secret(live))
+    image = _image(FINALIZER, "other", deleting=True, status=ready, secret="net")
+    seen = _seen(image, served=False, secret_read=True, secret=_secret(image, version="8"))
+    assert isinstance(decide(seen), Build)
+    same = decide(replace(seen, outcome=URL))
+    assert isinstance(same, WriteStatus)
+    assert same.status.image_url == ready.image_url
+    assert decide(replace(seen, outcome=Built(image_url="http://x/2.iso"))) == Wait()
+    assert decide(replace(seen, outcome=BuildInvalid("no"))) == Wait()
+    assert decide(replace(seen, secret=None)) == Wait()
+    assert decide(replace(seen, secret=_secret(image, None))) == Wait()
+    assert decide(replace(seen, supported_formats=frozenset())) == Wait()
 
 
 def test_a_status_survives_being_written_and_read() -> None:
@@ -250,9 +400,7 @@ def test_no_secret_is_in_a_repr() -> None:
     secret = _secret(image, b"password")
     assert "password" not in repr(secret)
     assert "capability" not in repr(image)
-    seen = _seen(
-        image, secret_read=True, secret=secret, outcome=GeneratedImage(image_url="http://x/s")
-    )
+    seen = _seen(image, secret_read=True, secret=secret, outcome=Built(image_url="http://x/s"))
     assert "password" not in repr(seen)
     assert "http://x" not in repr(seen)
 
@@ -270,7 +418,7 @@ OTHER = frozenset({"initrd"})
     ("image", "how", "action"),
     [
         (None, {}, Forget()),
-        (_image(FINALIZER, labels={HANDED_OVER_LABEL: ""}), {}, Forget()),
+        (_image(FINALIZER, labels={ASSISTED_INSTALLER_LABEL: ""}), {}, Forget()),
         (_image(), {}, Serve()),
         (_image(FINALIZER, secret="net"), {"secret_read": True}, Serve()),
         (_image(FINALIZER), {"supports_architecture": False}, Serve()),
@@ -303,14 +451,15 @@ def test_a_follower_builds_nothing_of_a_secret_without_network_data() -> None:
     assert follow(seen) == Serve()
 
 
-def test_a_follower_builds_for_an_object_on_its_way_out_what_its_status_names() -> None:
+def test_a_follower_builds_the_image_of_a_deleted_object_that_its_status_names() -> None:
     image = _image(FINALIZER, "bmo", secret="net", deleting=True)
     live = _image(FINALIZER, "bmo", secret="net")
     named = replace(image, status=_named(live, _secret(image)).status)
     seen = _seen(named, secret_read=True, secret=_secret(image))
     assert isinstance(follow(seen), Build)
+    # Of changed metadata may come the same image: its name tells.
     changed = _secret(image, version="8")
-    assert follow(replace(seen, secret=changed)) == Serve()
+    assert isinstance(follow(replace(seen, secret=changed)), Build)
 
 
 def test_a_follower_builds_nothing_for_an_object_on_its_way_out_that_was_never_ready() -> None:
@@ -319,3 +468,34 @@ def test_a_follower_builds_nothing_for_an_object_on_its_way_out_that_was_never_r
     image = replace(_image(FINALIZER, "bmo", deleting=True), status=configured)
     assert follow(_seen(image)) == Serve()
     assert decide(_seen(image, served=False)) == Wait()
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, LARGE_DOCUMENT, LARGE_DOCUMENT + 1, 900_000])
+def test_the_mirror_keeps_no_large_document_and_knows_its_size(size: int) -> None:
+    body = secret_owned(secret_body("net", b"#" * size), _image(secret="net"))
+    mirrored, whole = secret_from_json(body), secret_from_json(body, keep_data=True)
+    assert mirrored.size == whole.size == size
+    assert whole.data.network == b"#" * size
+    assert mirrored.data.network == (None if size > LARGE_DOCUMENT else whole.data.network)
+    assert mirrored.lacks_document == (size > LARGE_DOCUMENT)
+    assert not whole.lacks_document
+    assert mirrored.has_data
+
+
+@pytest.mark.parametrize("key", ["kernelArguments", "ignition"])
+def test_a_secret_without_network_data_is_a_host_on_dhcp(key: str) -> None:
+    image = _image(FINALIZER, secret="net")
+    body = secret_owned(secret_body("net", None), image)
+    body["data"] = {key: base64.b64encode(b"quiet").decode(), "other": "b3RoZXI="}
+    secret = secret_from_json(body)
+    seen = _seen(image, secret_read=True, secret=secret)
+    for _ in range(3):
+        action = decide(seen)
+        if isinstance(action, Build):
+            break
+        assert isinstance(action, WriteStatus)
+        seen = replace(seen, image=replace(image, status=action.status))
+    assert isinstance(action, Build)
+    given = action.request.data
+    assert given.network is None
+    assert {given.kernel_arguments, given.ignition} == {b"quiet", None}

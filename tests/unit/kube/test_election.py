@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
+from mic.common.health import Health
 from mic.kube.api import LEASES, ApiError, Conflict, Forbidden, Json, Resource, Unavailable
 from mic.kube.election import LEASE_NAME, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, Election
 
@@ -65,6 +66,8 @@ class Replicas:
 
     def start(self, *names: str) -> None:
         for name in names or self.candidates:
+            # A new one each time, as a new process has.
+            self.candidates[name] = self._candidate(name)
             self.candidates[name].startService()
 
     def stop(self) -> None:
@@ -154,11 +157,11 @@ def test_a_leader_whose_renewals_fail_stops_before_another_begins() -> None:
     replicas.pass_time(RETRY_SECONDS + 1.1)
     assert replicas.leaders == []
     assert replicas.changes == [("a", True), ("a", False)]
-    assert "down" in replicas.candidates["a"].problem
+    assert "down" in " ".join(replicas.candidates["a"].health().warnings)
     replicas.api.fault = lambda *_: None
     replicas.pass_time(RETRY_SECONDS * 1.5)
     assert replicas.leaders == ["a"]
-    assert replicas.candidates["a"].problem == ""
+    assert replicas.candidates["a"].health() == Health()
     replicas.stop()
 
 
@@ -197,8 +200,8 @@ def test_a_missing_right_is_named() -> None:
     replicas.start()
     replicas.pass_time(5.0)
     assert replicas.leaders == []
-    assert replicas.candidates["a"].forbidden
-    assert right in replicas.candidates["a"].problem
+    assert not replicas.candidates["a"].health().ready
+    assert right in " ".join(replicas.candidates["a"].health().not_ready)
     replicas.stop()
 
 
@@ -234,7 +237,7 @@ def test_stopping_while_the_lease_cannot_be_given_back_ends_soon(error: ApiError
     replicas.stop()
 
 
-def test_it_may_start_again_after_a_stop() -> None:
+def test_a_new_process_leads_after_a_stop() -> None:
     replicas = Replicas(1)
     replicas.start()
     replicas.pass_time(1.0)
@@ -276,21 +279,21 @@ def test_never_two_lead_and_soon_one_does(seed: int, deeds: list[tuple[str, str,
         elif deed in ("stop", "kill") and candidate.running:
             candidate.stopService(release=deed == "stop")
         elif deed == "start" and not candidate.running:
-            candidate.startService()
+            replicas.start(name)
         elif deed == "suspend":
             replicas.clock.rightNow += seconds
             assert len(replicas.leaders) <= 1
         replicas.pass_time(seconds)
     failing.clear()
-    for candidate in replicas.candidates.values():
+    for name, candidate in list(replicas.candidates.items()):
         if not candidate.running:
-            candidate.startService()
+            replicas.start(name)
     replicas.pass_time(LEASE_SECONDS + 3 * RETRY_SECONDS)
     assert len(replicas.leaders) == 1
     replicas.stop()
 
 
-def test_a_lead_that_lapsed_and_came_back_within_one_attempt_is_told_of() -> None:
+def test_reports_a_lead_that_lapsed_and_returned_within_one_attempt() -> None:
     """What was looked at in between was looked at as a follower does."""
     replicas = Replicas(1)
     replicas.start()
@@ -316,7 +319,7 @@ def test_a_lead_that_lapsed_and_came_back_within_one_attempt_is_told_of() -> Non
     replicas.stop()
 
 
-def test_a_lease_that_the_server_does_not_take_back_in_time_is_told_in_words(
+def test_logs_that_the_lease_could_not_be_released_in_time(
     lines: list[str],
 ) -> None:
     replicas = Replicas(1)
@@ -329,5 +332,5 @@ def test_a_lease_that_the_server_does_not_take_back_in_time_is_told_in_words(
     replicas.api.replace = hang  # type: ignore[method-assign]
     replicas.candidates["a"].stopService()
     replicas.pass_time(1.2)
-    assert lines[-1] == "The Lease is not given back, and runs out: no answer"
+    assert lines[-1] == "Could not release the Lease, it will expire: no answer"
     replicas.stop()

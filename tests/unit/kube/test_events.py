@@ -14,7 +14,7 @@ from kube_memory import MemoryKubernetes
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from mic.kube.api import EVENTS, ApiError, Forbidden, Invalid, Json, Unavailable
+from mic.kube.api import EVENTS, ApiError, Forbidden, Invalid, Json, ServerError, Unavailable
 from mic.kube.events import (
     FORBIDDEN_PAUSE,
     LONGEST_WAIT,
@@ -116,7 +116,7 @@ def test_names_are_names_however_long_the_objects_is(bench: Bench) -> None:
     assert len(bench.events) == 3
 
 
-def test_what_comes_again_is_counted_and_told_with_the_next(bench: Bench) -> None:
+def test_counts_repetitions_and_reports_them_with_the_next_event(bench: Bench) -> None:
     for _ in range(5):
         bench.record()
         bench.settle(10)
@@ -150,15 +150,14 @@ def test_many_clients_of_one_object_stay_within_the_bound(bench: Bench) -> None:
     bench.record(subject=ObjectReference(namespace="hosts", name="worker-1", uid="u-1"))
     bench.settle()
     assert len(bench.events) == MOST_IN_WINDOW + 1, "others have their own"
-    (told,) = [told for uid, told in bench.recorder._told.items() if uid == "u-0"]
-    assert len(told.repeated) <= MOST_IN_WINDOW
+    assert 0 < bench.recorder.suppressed <= MOST_IN_WINDOW
 
 
-def test_what_is_known_of_objects_is_bounded(bench: Bench) -> None:
+def test_bounds_the_histories_of_objects(bench: Bench) -> None:
     for number in range(5000):
         subject = ObjectReference(namespace="hosts", name=f"worker-{number}", uid=str(number))
         bench.record(subject=subject)
-    assert len(bench.recorder._told) == 4096
+    assert bench.recorder.remembered == 4096
 
 
 def test_events_wait_for_the_api_server_and_come_in_order(bench: Bench, lines: list[str]) -> None:
@@ -186,9 +185,9 @@ def test_when_the_api_server_stays_away_events_are_dropped(bench: Bench, lines: 
     for number in range(QUEUE + 50):
         subject = ObjectReference(namespace="hosts", name=f"worker-{number}", uid=str(number))
         bench.record(subject=subject)
-    assert len(bench.recorder._queue) == QUEUE
+    assert bench.recorder.queued == QUEUE
     bench.settle(LONGEST_WAIT + 60)
-    assert not bench.recorder._queue
+    assert bench.recorder.queued == 0
     assert lines == [f"{QUEUE + 50} events could not be sent"]
     bench.fail(None)
     bench.record(reason="Later")
@@ -205,7 +204,8 @@ def test_without_the_right_there_is_one_line_and_then_silence(
         bench.record(about=f"192.0.2.{minute}")
         bench.settle(60)
     assert lines == [
-        "create events in hosts: 403: downloads there are told of in this log alone",
+        "create events in hosts: 403: Events are disabled for this namespace; "
+        "downloads are only logged",
     ]
     assert len(bench.api.requests) <= hours * 3600 / FORBIDDEN_PAUSE
     bench.fail(None)
@@ -223,6 +223,32 @@ def test_an_event_that_is_not_taken_does_not_hold_up_the_others(bench: Bench) ->
     bench.record(subject=ObjectReference(namespace="hosts", name="worker-1", uid="u-1"))
     bench.settle()
     assert [event["involvedObject"]["name"] for event in bench.events] == ["worker-1"]
+
+
+def test_a_namespace_at_which_the_api_server_fails_does_not_hold_up_the_others(
+    bench: Bench, lines: list[str]
+) -> None:
+    def fault(verb: str, resource: object, name: str) -> ApiError | None:
+        return ServerError("500: failed calling webhook") if name.startswith("h-") else None
+
+    bench.api.fault = fault
+    for number in range(10):
+        name = f"h-{number}"
+        bench.record(subject=ObjectReference(namespace="tenant", name=name, uid=name))
+    bench.record()
+    bench.settle(2)
+    assert [event["metadata"]["namespace"] for event in bench.events] == ["hosts"]
+    asked = len(bench.api.requests)
+    bench.settle(100)
+    assert len(bench.api.requests) - asked <= 10
+    bench.api.fault = lambda *_: None
+    bench.settle(20)
+    assert len(bench.events) == 11
+    bench.api.fault = fault
+    bench.record(subject=ObjectReference(namespace="tenant", name="h-x", uid="h-x"))
+    bench.settle(LONGEST_WAIT + 20)
+    assert lines == ["1 events could not be sent"]
+    assert not bench.clock.getDelayedCalls()
 
 
 def test_nothing_is_sent_before_the_start_and_after_the_stop(bench: Bench) -> None:
@@ -268,16 +294,17 @@ def test_a_namespace_that_takes_no_events_does_not_silence_the_others(
     assert [event["reason"] for event in bench.events] == ["a", "c"]
     assert len(bench.api.requests) == 3
     assert lines == [
-        "create events gone/worker-9.1: 403: downloads there are told of in this log alone"
+        "create events gone/worker-9.1: 403: Events are disabled for this namespace; "
+        "downloads are only logged"
     ]
 
 
-def test_objects_that_nothing_is_told_of_any_more_are_forgotten(bench: Bench) -> None:
+def test_drops_the_history_of_objects_without_events(bench: Bench) -> None:
     for number in range(50):
         bench.record(subject=ObjectReference(namespace="hosts", name="w", uid=f"u-{number}"))
-    assert len(bench.recorder._told) == 50
+    assert bench.recorder.remembered == 50
     bench.clock.advance(2 * WINDOW)
     for _ in range(60):
         bench.record(about="192.0.2.8")
-    assert len(bench.recorder._told) == 1
+    assert bench.recorder.remembered == 1
     bench.settle(5.0)

@@ -6,87 +6,23 @@ them converge is in test_converges.py.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from random import Random
-
+import pytest
 from kube_memory import MemoryKubernetes
+from kube_replicas import Pair, Replica, pass_time
 from kube_samples import condition, image_body, secret_body
-from stub_images import StubImages
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS, Json
-from mic.kube.controller import Controller
-from mic.kube.objects import FINALIZER, HANDED_OVER_LABEL
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Replica:
-    """A controller that leads while ``leads`` is true."""
-
-    def __init__(self, api: MemoryKubernetes, clock: Clock, *, leads: bool) -> None:
-        self.leads = leads
-        self.images = StubImages(clock, latency=lambda: 0.05, keyed=True)
-        self.controller = Controller(
-            api=api,
-            images=self.images,
-            namespace="",
-            clock=clock,
-            now=lambda: START + timedelta(seconds=clock.seconds()),
-            random=Random(1),
-            leads=lambda: self.leads,
-        )
-        self.controller.startService()
-
-    def lead(self, leads: bool) -> None:
-        self.leads = leads
-        self.controller.leadership_changed()
-
-
-class Pair:
-    """A leader, a follower, and an object ``host`` with the Secret ``net``."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.api = MemoryKubernetes(self.clock, latency=lambda: 0.01)
-        self.api.add(SECRETS, secret_body("net", b"interfaces: []"))
-        self.api.add(PREPROVISIONING_IMAGES, image_body("host", secret="net"))
-        self.leader = Replica(self.api, self.clock, leads=True)
-        self.follower = Replica(self.api, self.clock, leads=False)
-        self.pass_time(5.0)
-
-    def pass_time(self, seconds: float) -> None:
-        for _ in range(round(seconds / 0.01)):
-            self.clock.advance(0.01)
-
-    def stop(self) -> None:
-        for replica in (self.leader, self.follower):
-            replica.controller.stopService()
-        self.pass_time(2.0)
-        assert [call for call in self.clock.getDelayedCalls() if call.active()] == []
-
-    @property
-    def image(self) -> Json:
-        return self.api.find(PREPROVISIONING_IMAGES, "hosts", "host") or {}
-
-    @property
-    def url(self) -> str:
-        return str(self.image["status"].get("imageUrl", ""))
-
-    def edit(self, change: Json) -> None:
-        self.api.edit(PREPROVISIONING_IMAGES, "hosts", "host", change)
-
-    def edit_secret(self, document: bytes) -> None:
-        body = secret_body("net", document)
-        self.api.edit(SECRETS, "hosts", "net", {"data": body["data"]})
+from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS
+from mic.kube.objects import ASSISTED_INSTALLER_LABEL, FINALIZER
 
 
 def test_both_serve_what_the_status_names_and_are_ready() -> None:
     pair = Pair()
     assert set(pair.leader.images.served) == {pair.url} == set(pair.follower.images.served)
-    assert pair.leader.controller.readiness().ready
-    assert pair.follower.controller.readiness().ready
-    assert pair.follower.controller.readiness().problems == ()
+    assert pair.leader.controller.health().ready
+    assert pair.follower.controller.health().ready
+    assert pair.follower.controller.health().warnings == ()
     pair.stop()
 
 
@@ -98,7 +34,7 @@ def test_a_follower_asks_for_nothing_but_lists_and_watches() -> None:
     pair.edit_secret(b"interfaces: [] # other")
     pair.pass_time(30.0)
     assert pair.api.requests == []
-    pair.leader.controller.startService()
+    pair.leader.start()
     pair.stop()
 
 
@@ -117,7 +53,7 @@ def test_without_a_leader_the_old_image_and_the_coming_one_are_served() -> None:
     pair.pass_time(5.0)
     assert {pair.url} == coming
     for replica in (pair.leader, pair.follower):
-        assert set(replica.images.served) == coming
+        assert set(replica.images.served) == {old} | coming
     pair.stop()
 
 
@@ -139,10 +75,10 @@ def test_an_image_is_served_by_the_follower_before_its_status_names_it() -> None
     pair.stop()
 
 
-def test_what_was_handed_over_while_nobody_led_is_released_by_the_next_leader() -> None:
+def test_the_next_leader_releases_objects_labelled_while_no_replica_led() -> None:
     pair = Pair()
     pair.leader.lead(False)
-    pair.edit({"metadata": {"labels": {HANDED_OVER_LABEL: "yes"}}})
+    pair.edit({"metadata": {"labels": {ASSISTED_INSTALLER_LABEL: "yes"}}})
     pair.pass_time(5.0)
     assert pair.image["metadata"]["finalizers"] == [FINALIZER]
     assert pair.follower.images.served == {}
@@ -152,7 +88,7 @@ def test_what_was_handed_over_while_nobody_led_is_released_by_the_next_leader() 
     pair.stop()
 
 
-def test_what_was_deleted_while_nobody_led_is_served_until_the_next_leader_releases_it() -> None:
+def test_serves_objects_deleted_while_no_replica_led_until_the_next_leader_releases_them() -> None:
     pair = Pair()
     url = pair.url
     pair.leader.lead(False)
@@ -171,13 +107,13 @@ def test_a_status_that_names_an_image_of_another_make_is_a_problem_in_words() ->
     pair.leader.lead(False)
     pair.edit({"status": {"imageUrl": "http://images.example/other-key.iso"}})
     pair.pass_time(5.0)
-    (problem,) = pair.follower.controller.readiness().problems
+    (problem,) = pair.follower.controller.health().warnings
     assert problem.startswith("1 statuses name an image that this replica does not have")
-    assert pair.follower.controller.readiness().ready
+    assert pair.follower.controller.health().ready
     assert "other-key" not in problem
     pair.follower.lead(True)
     pair.pass_time(5.0)
-    assert pair.follower.controller.readiness().problems == ()
+    assert pair.follower.controller.health().warnings == ()
     assert pair.url in pair.follower.images.served
     pair.stop()
 
@@ -196,12 +132,11 @@ def test_a_pass_that_loses_the_lead_while_it_builds_writes_nothing() -> None:
     pair.api.requests.clear()
     pair.pass_time(5.0)
     assert [verb for verb, _, _ in pair.api.requests if verb.startswith("update")] == []
-    assert condition(pair.image, "Ready")["status"] == "False"
-    assert before["metadata"]["uid"] == pair.image["metadata"]["uid"]
+    assert pair.image == before
     pair.stop()
 
 
-def test_what_was_foreign_before_it_led_is_no_problem_after_it() -> None:
+def test_drops_the_warning_about_foreign_images_when_it_leads() -> None:
     pair = Pair()
     pair.leader.lead(False)
     pair.edit({"status": {"imageUrl": "http://images.example/other-key.iso"}})
@@ -212,18 +147,18 @@ def test_what_was_foreign_before_it_led_is_no_problem_after_it() -> None:
     assert pair.image == {}
     pair.follower.lead(False)
     pair.pass_time(5.0)
-    assert pair.follower.controller.readiness().problems == ()
+    assert pair.follower.controller.health().warnings == ()
     pair.stop()
 
 
 def test_a_follower_that_cannot_build_yet_is_not_settled() -> None:
-    """Its clients are told to wait, not that there is no such image."""
+    """Its clients get Retry-After, not that there is no such image."""
     pair = Pair()
     late = Replica(pair.api, pair.clock, leads=False)
     late.images.not_ready = "the base image is being written"
     pair.pass_time(5.0)
     assert not late.controller.settled
-    assert not late.controller.readiness().ready
+    assert not late.controller.health().ready
     late.images.not_ready = ""
     pair.pass_time(10.0)
     assert late.controller.settled
@@ -249,7 +184,36 @@ def test_an_object_on_its_way_out_whose_image_cannot_be_built_yet_is_not_settled
     pair.stop()
 
 
-def test_what_is_there_at_the_start_is_settled_when_it_is_served_and_no_step_before() -> None:
+@pytest.mark.parametrize("hosts", [0, 1, 5])
+@pytest.mark.parametrize("leads", [True, False])
+def test_it_is_logged_once_that_all_of_the_start_are_reconciled(hosts: int, leads: bool) -> None:
+    clock = Clock()
+    api = MemoryKubernetes(clock, latency=lambda: 0.01)
+    for number in range(hosts):
+        api.add(PREPROVISIONING_IMAGES, image_body(f"host-{number}"))
+    lines: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        lines.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        replica = Replica(api, clock, leads=leads)
+        pass_time(clock, 5.0)
+        api.add(PREPROVISIONING_IMAGES, image_body("late"))
+        pass_time(clock, 5.0)
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    ready = f"{hosts} ready"
+    if hosts and not leads:
+        ready = f"0 ready, {hosts} waiting"  # for the leader's statuses
+    assert lines.count(f"PreprovisioningImages: {hosts} reconciled: {ready}") == 1
+    assert sum(" reconciled: " in line for line in lines) == 1
+    replica.controller.stopService()
+    pass_time(clock, 2.0)
+
+
+def test_is_settled_once_all_objects_of_the_start_are_served_and_not_before() -> None:
     clock = Clock()
     api = MemoryKubernetes(clock, latency=lambda: 0.01)
     api.add(SECRETS, secret_body("net", b"interfaces: []"))
@@ -266,3 +230,12 @@ def test_what_is_there_at_the_start_is_settled_when_it_is_served_and_no_step_bef
     assert image["status"]["imageUrl"] in leader.images.served
     leader.controller.stopService()
     clock.advance(2.0)
+
+
+def test_stays_ready_even_if_its_health_was_not_asked_for_before() -> None:
+    pair = Pair()
+    pair.leader.images.usable.clear()
+    health = pair.leader.controller.health()
+    assert health.ready
+    assert health.warnings == ("there is no base image",)
+    pair.stop()

@@ -1,4 +1,4 @@
-"""Whole documents: the files' names, order and text."""
+"""Whole documents: names, order and text of the files."""
 
 from __future__ import annotations
 
@@ -107,34 +107,20 @@ def _uuid(url: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, url))
 
 
-def test_bond_vlan_and_static_addresses() -> None:
+def test_converts_bond_vlan_and_static_addresses() -> None:
     files = made(BOND_VLAN_STATIC)
+    assert list(files) == ["bond7", "ens8", "ens9", "bond7.30"]
     assert files["bond7.30"] == VLAN.format(uuid=_uuid("vlan://bond7.30"))
     assert files["bond7"] == BOND.format(uuid=_uuid("bond://bond7"))
     assert files["ens8"] == PORT.format(uuid=_uuid("ethernet://ens8"))
 
 
-def test_controllers_and_parents_come_first_and_names_in_order() -> None:
-    document = """\
-interfaces:
-- {name: br1, type: linux-bridge, bridge: {port: [{name: v5}]}}
-- {name: v5, type: vlan, vlan: {base-iface: z0, id: 5}}
-- {name: z0, type: ethernet}
-- {name: a9, type: dummy}
-"""
-    assert list(made(document)) == ["a9", "br1", "z0", "v5"]
-
-
-def test_ports_without_description_come_with_the_first() -> None:
-    assert list(made(BOND_VLAN_STATIC)) == ["bond7", "ens8", "ens9", "bond7.30"]
-
-
-def test_nothing_gives_nothing() -> None:
+def test_converts_empty_documents_to_no_keyfiles() -> None:
     documents = [
         "",
         " \n",
         "# nothing\n",
-        "null",
+        "!!map",
         "{}",
         "---\n...\n",
         "interfaces: []",
@@ -144,11 +130,11 @@ def test_nothing_gives_nothing() -> None:
         assert keyfiles(document) == ()
 
 
-def test_json_is_read() -> None:
+def test_reads_json() -> None:
     assert list(made('{"interfaces": [{"name": "d0", "type": "dummy", "state": "up"}]}')) == ["d0"]
 
 
-def test_contents_stay_out_of_reprs() -> None:
+def test_keeps_contents_out_of_reprs() -> None:
     document = """\
 interfaces:
 - {name: eth0, type: ethernet, 802.1x: {identity: me, password: sesame, eap-methods: [ttls]}}
@@ -158,7 +144,7 @@ interfaces:
     assert "sesame" not in repr(keyfile)
 
 
-def test_states() -> None:
+def test_converts_interfaces_by_state() -> None:
     document = """\
 interfaces:
 - {name: a, type: dummy, state: up}
@@ -174,6 +160,6 @@ interfaces:
     assert "autoconnect=true\n" in files["f"]
 
 
-def test_two_interfaces_of_a_name_are_the_last_one() -> None:
+def test_keeps_the_last_of_two_interfaces_of_a_name() -> None:
     document = "interfaces: [{name: a, type: dummy, mtu: 1400}, {name: a, type: dummy, mtu: 1500}]"
     assert "mtu=1500\n" in made(document)["a"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from nmstate_support import interface, made, refusal, sections
 
 BRIDGE = """\
@@ -27,13 +28,13 @@ interfaces:
 """
 
 
-def test_bridges_ports_and_interfaces_have_profiles() -> None:
+def test_writes_profiles_of_bridges_ports_and_interfaces() -> None:
     assert set(made(BRIDGE)) == {
         *("br0-br", "eth1", "eth1-port", "bond1-port", "eth2", "eth3", "ovs0-port", "ovs0-if"),
     }
 
 
-def test_the_bridge() -> None:
+def test_writes_the_bridge() -> None:
     found = sections(BRIDGE, "br0-br")
     assert found["ovs-bridge"] == {
         "stp-enable": "true",
@@ -47,7 +48,7 @@ def test_the_bridge() -> None:
     assert found["connection"]["interface-name"] == "br0"
 
 
-def test_the_ports() -> None:
+def test_writes_the_ports() -> None:
     trunk, bond = sections(BRIDGE, "eth1-port"), sections(BRIDGE, "bond1-port")
     assert trunk["ovs-port"] == {"vlan-mode": "trunk", "trunks": "5,7-9"}
     assert trunk["connection"]["master"] == "br0"
@@ -60,7 +61,7 @@ def test_the_ports() -> None:
     assert sections(BRIDGE, "ovs0-port")["ovs-port"] == {"vlan-mode": "access", "tag": "3"}
 
 
-def test_the_interfaces() -> None:
+def test_writes_the_interfaces() -> None:
     internal, system = sections(BRIDGE, "ovs0-if"), sections(BRIDGE, "eth3")
     assert internal["ovs-interface"] == {"type": "internal"}
     assert internal["ipv4"]["method"] == "manual"
@@ -69,14 +70,7 @@ def test_the_interfaces() -> None:
     assert system["connection"]["slave-type"] == "ovs-port"
 
 
-def test_a_bridge_without_ports_gets_one_of_its_name() -> None:
-    assert set(made(interface("bridge: {}", name="br9", kind="ovs-bridge"))) >= {
-        "br9-br",
-        "br9-port",
-    }
-
-
-def test_patches_and_dpdk() -> None:
+def test_writes_patches_and_dpdk() -> None:
     document = """\
 interfaces:
 - {name: br0, type: ovs-bridge, bridge: {port: [{name: p0}, {name: d0}]}}
@@ -92,7 +86,7 @@ interfaces:
     assert "mtu" in refusal(document.replace("{peer: p1}", "{peer: p1}, mtu: 1500"))
 
 
-def test_what_is_refused() -> None:
+def test_rejects_invalid_members() -> None:
     assert "mac-address" in refusal(
         interface("mac-address: 02:00:00:00:00:01\nbridge: {}", kind="ovs-bridge")
     )
@@ -101,3 +95,31 @@ def test_what_is_refused() -> None:
         "ovn: {bridge-mappings: [{localnet: a, bridge: b}, {localnet: a, bridge: c}]}"
     )
     assert "'bridge' is missing" in refusal("ovn: {bridge-mappings: [{localnet: a}]}")
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("1e30", "1" + "0" * 30),
+        ("1e-7", "0.0000001"),
+        ("1.5", "1.5"),
+        ("1.0", "1"),
+        ("-0", "0"),
+        ("1e16", "1" + "0" * 16),
+        ("true", "true"),
+        ("'x y'", "x y"),
+    ],
+)
+def test_formats_columns_of_interfaces_like_rust(value: str, written: str) -> None:
+    members = f"ovs-db: {{external_ids: {{a: {value}}}}}\nbridge: {{}}"
+    found = sections(interface(members, name="br9", kind="ovs-bridge"), "br9-br")
+    assert found["ovs-external-ids"] == {"data.a": written}
+
+
+@pytest.mark.parametrize("columns", ["external_ids", "other_config"])
+def test_checks_columns_of_the_host(columns: str) -> None:
+    for value in ("1.5", "-0", "true", "~", "''", "x"):
+        assert made(f"ovs-db: {{{columns}: {{a: {value}}}}}") == {}
+    for value in ("[1]", "{}", "{b: c}"):
+        assert f"ovs-db.{columns}.a" in refusal(f"ovs-db: {{{columns}: {{a: {value}}}}}")
+    assert f"ovs-db.{columns}" in refusal(f"ovs-db: {{{columns}: [a]}}")

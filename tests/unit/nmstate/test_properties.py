@@ -1,4 +1,4 @@
-"""What holds for any document: an answer or a refusal, in time, and always the same."""
+"""Properties of any document: there is an answer or an error, in time, and always the same."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mic.nmstate import Keyfile, NMStateInvalid, from_yaml, keyfiles, to_yaml
-from mic.nmstate.interface import _BASE
+from mic.common.keyfile import Keyfile
+from mic.common.problems import DocumentInvalid
+from mic.nmstate import from_yaml, keyfiles, to_yaml
+from mic.nmstate.interface import COMMON_KEYS
 from mic.nmstate.types import BY_NAME
 
 _SECONDS = 5.0
@@ -100,14 +102,14 @@ _DOCUMENT = st.fixed_dictionaries(
         ),
     },
 )
-_MEMBERS = (*_BASE.keys, *{key for type_ in BY_NAME.values() for key in type_.members})
+_MEMBERS = (*COMMON_KEYS, *{key for type_ in BY_NAME.values() for key in type_.members.keys})
 
 
 def _outcome(document: bytes | str) -> tuple[Keyfile, ...] | str:
     start = time.process_time()
     try:
         return keyfiles(document)
-    except NMStateInvalid as refusal:
+    except DocumentInvalid as refusal:
         problems = refusal.problems
     finally:
         assert time.process_time() - start < _SECONDS
@@ -132,7 +134,7 @@ def _shuffled(value: Any, chance: random.Random) -> Any:
 
 @given(_DOCUMENT)
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
-def test_two_runs_are_equal_and_listings_are_read_back(document: Any) -> None:
+def test_is_deterministic_and_reads_back_listings(document: Any) -> None:
     outcome = _outcome(_fits(document))
     assert _outcome(_fits(document)) == outcome
     if not isinstance(outcome, str):
@@ -141,7 +143,7 @@ def test_two_runs_are_equal_and_listings_are_read_back(document: Any) -> None:
 
 @given(_DOCUMENT, st.randoms(use_true_random=False))
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
-def test_member_order_does_not_matter(document: Any, chance: random.Random) -> None:
+def test_ignores_the_order_of_members(document: Any, chance: random.Random) -> None:
     outcome = _outcome(_fits(document))
     other = _outcome(_fits(_shuffled(document, chance)))
     assert isinstance(other, str) if isinstance(outcome, str) else other == outcome
@@ -149,7 +151,7 @@ def test_member_order_does_not_matter(document: Any, chance: random.Random) -> N
 
 @given(_DOCUMENT, st.lists(st.tuples(st.integers(0, 400), _JUNK), max_size=4))
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
-def test_documents_with_junk_in_them(document: Any, junk: list[tuple[int, Any]]) -> None:
+def test_survives_documents_with_junk(document: Any, junk: list[tuple[int, Any]]) -> None:
     for where, what in junk:
         places: list[tuple[Any, Any]] = []
         stack = [document]
@@ -167,19 +169,19 @@ def test_documents_with_junk_in_them(document: Any, junk: list[tuple[int, Any]])
 
 @given(st.dictionaries(st.sampled_from(_MEMBERS), _JUNK, max_size=6), st.sampled_from([*BY_NAME]))
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
-def test_interfaces_of_junk(members: dict[str, Any], kind: str) -> None:
+def test_survives_interfaces_of_junk(members: dict[str, Any], kind: str) -> None:
     _outcome(json.dumps({"interfaces": [{**members, "name": "eth0", "type": kind}]}))
 
 
 @given(st.one_of(st.text(max_size=200), st.binary(max_size=200)))
 @settings(max_examples=120, deadline=None)
-def test_any_text(document: str | bytes) -> None:
+def test_survives_any_text(document: str | bytes) -> None:
     _outcome(document)
 
 
 @given(_DOCUMENT, st.integers(0, 2000), st.binary(max_size=4), st.integers(0, 30))
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
-def test_mangled_text(document: Any, where: int, what: bytes, cut: int) -> None:
+def test_survives_mangled_text(document: Any, where: int, what: bytes, cut: int) -> None:
     text = json.dumps(document, indent=1).encode()
     where %= len(text)
     _outcome(text[:where] + what + text[where + cut :])

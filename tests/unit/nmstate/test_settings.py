@@ -1,11 +1,11 @@
-"""Settings of the link: ethtool and port authentication."""
+"""Link settings: ethtool and port authentication."""
 
 from __future__ import annotations
 
 from nmstate_support import interface, refusal, sections
 
 
-def test_ethtool() -> None:
+def test_writes_ethtool() -> None:
     found = sections(
         interface("""\
 ethtool:
@@ -31,17 +31,17 @@ ethtool:
     }
 
 
-def test_negotiated_flow_control_has_no_direction() -> None:
+def test_omits_directions_of_negotiated_flow_control() -> None:
     found = sections(interface("ethtool: {pause: {autoneg: true, rx: true}}"))
     assert found["ethtool"] == {"pause-autoneg": "true"}
 
 
-def test_features_must_be_known() -> None:
+def test_rejects_unknown_features() -> None:
     assert "ethtool.feature.ufo-less" in refusal(interface("ethtool: {feature: {ufo-less: true}}"))
     assert "expected a boolean" in refusal(interface("ethtool: {feature: {gro: 1}}"))
 
 
-def test_port_authentication() -> None:
+def test_writes_port_authentication() -> None:
     found = sections(
         interface("""\
 802.1x:
@@ -66,7 +66,7 @@ def test_port_authentication() -> None:
     }
 
 
-def test_no_refusal_tells_a_secret() -> None:
+def test_never_shows_a_secret_in_an_error() -> None:
     secret = "sesame-4711"
     for members in (
         f"802.1x: {{password: [{secret}]}}",

@@ -1,4 +1,4 @@
-"""What each type of interface adds to its profile."""
+"""The sections of each type of interface."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from nmstate_support import interface, made, refusal, sections
         ("wlan-of-tomorrow", "802-3-ethernet"),
     ],
 )
-def test_types_of_profiles(kind: str, nm_type: str) -> None:
+def test_writes_types_of_profiles(kind: str, nm_type: str) -> None:
     assert sections(interface("", kind=kind))["connection"]["type"] == nm_type
 
 
-def test_common_members() -> None:
+def test_writes_common_members() -> None:
     found = sections(
         interface("""\
 mac-address: 02:00:00:aa:bb:cc
@@ -49,13 +49,7 @@ wait-ip: ipv4+ipv6
     assert found["ipv4"]["may-fail"] == found["ipv6"]["may-fail"] == "false"
 
 
-def test_a_mac_address_can_name_the_interface() -> None:
-    found = sections(interface("identifier: mac-address\nmac-address: 02:00:00:00:00:01"))
-    assert found["ethernet"] == {"mac-address": "02:00:00:00:00:01"}
-    assert "interface-name" not in found["connection"]
-
-
-def test_a_mac_address_can_be_copied() -> None:
+def test_copies_a_mac_address() -> None:
     document = """\
 interfaces:
 - {name: eth7, type: ethernet, mac-address: 02:00:00:00:00:07}
@@ -68,7 +62,7 @@ interfaces:
     assert "eth8" in refusal(document.replace("from: eth7", "from: eth8"))
 
 
-def test_ethernet_links() -> None:
+def test_writes_ethernet_links() -> None:
     fixed = interface("ethernet: {auto-negotiation: false, speed: 1000, duplex: full}")
     assert sections(fixed)["ethernet"] == {
         "auto-negotiate": "false",
@@ -79,7 +73,7 @@ def test_ethernet_links() -> None:
     assert sections(free)["ethernet"] == {"auto-negotiate": "true"}
 
 
-def test_virtual_functions() -> None:
+def test_writes_virtual_functions() -> None:
     found = sections(
         interface("""\
 ethernet:
@@ -102,14 +96,7 @@ ethernet:
     assert "interfaces[0].ethernet.sr-iov.vfs[0].vlan-proto" in refusal(bad)
 
 
-def test_veth_pairs() -> None:
-    files = made(interface("veth: {peer: veth9}", kind="veth"))
-    assert list(files) == ["eth0", "veth9"]
-    assert "[veth]\npeer=eth0\n" in files["veth9"]
-    assert "[veth]\npeer=veth9\n" in files["eth0"]
-
-
-def test_bond_options_and_ports() -> None:
+def test_writes_bond_options_and_ports() -> None:
     document = """\
 interfaces:
 - name: bond0
@@ -159,11 +146,11 @@ interfaces:
         ),
     ],
 )
-def test_bonds_that_cannot_be(aggregation: str, path: str) -> None:
+def test_rejects_invalid_bonds(aggregation: str, path: str) -> None:
     assert path in refusal(interface(f"link-aggregation: {aggregation}", kind="bond"))
 
 
-def test_a_bond_that_leaves_the_mac_address_to_its_ports() -> None:
+def test_rejects_a_mac_address_with_fail_over_mac_active() -> None:
     document = interface(
         "mac-address: 02:00:00:00:00:01\n"
         "link-aggregation: {mode: active-backup, options: {fail_over_mac: active}}",
@@ -172,7 +159,7 @@ def test_a_bond_that_leaves_the_mac_address_to_its_ports() -> None:
     assert "mac-address" in refusal(document)
 
 
-def test_bridge_options() -> None:
+def test_writes_bridge_options() -> None:
     found = sections(
         interface(
             """\
@@ -208,40 +195,6 @@ bridge:
     }
 
 
-def test_bridge_ports_and_vlans() -> None:
-    document = """\
-interfaces:
-- name: br0
-  type: linux-bridge
-  bridge:
-    options: {vlan-default-pvid: 5}
-    port:
-    - name: eth1
-      stp-hairpin-mode: false
-      stp-path-cost: 100
-      stp-priority: 32
-    - name: eth2
-      vlan:
-        mode: trunk
-        tag: 10
-        enable-native: true
-        trunk-tags: [{id: 101}, {id-range: {min: 5, max: 8}}]
-    - name: eth3
-      vlan: {mode: access, tag: 7}
-"""
-    assert sections(document, "br0")["bridge"] == {
-        "vlan-filtering": "true",
-        "vlan-default-pvid": "5",
-    }
-    assert sections(document, "eth1")["bridge-port"] == {
-        "hairpin-mode": "false",
-        "path-cost": "100",
-        "priority": "32",
-    }
-    assert sections(document, "eth2")["bridge-port"] == {"vlans": "5-8,10 pvid untagged,101"}
-    assert sections(document, "eth3")["bridge-port"] == {"vlans": "7 pvid untagged"}
-
-
 @pytest.mark.parametrize(
     ("bridge", "path"),
     [
@@ -261,59 +214,16 @@ interfaces:
         ("{port: [{name: a, vlan: {mode: trunk, trunk-tags: [{}]}}]}", "trunk-tags[0]"),
     ],
 )
-def test_bridges_that_cannot_be(bridge: str, path: str) -> None:
+def test_rejects_invalid_bridges(bridge: str, path: str) -> None:
     assert path in refusal(interface(f"bridge: {bridge}", kind="linux-bridge"))
 
 
-def test_vlans() -> None:
-    found = sections(
-        interface(
-            "vlan: {base-iface: eth9, id: 4001, protocol: 802.1ad, registration-protocol: mvrp,"
-            " reorder-headers: false, loose-binding: true}",
-            kind="vlan",
-        )
-    )
-    assert found["vlan"] == {"id": "4001", "parent": "eth9", "flags": "12", "protocol": "802.1ad"}
+def test_rejects_a_vlan_without_a_base_interface() -> None:
     assert "base-iface" in refusal(interface("vlan: {id: 3}", kind="vlan"))
 
 
-def test_vxlans() -> None:
-    found = sections(
-        interface(
-            'vxlan: {base-iface: eth9, id: 16777215, remote: "2001:DB8::1", local: 192.0.2.1,'
-            " destination-port: 4790, learning: no}",
-            kind="vxlan",
-        )
-    )
-    assert found["vxlan"] == {
-        "id": "16777215",
-        "parent": "eth9",
-        "remote": "2001:db8::1",
-        "local": "192.0.2.1",
-        "destination-port": "4790",
-        "learning": "false",
-    }
-
-
-def test_vrfs_and_their_ports() -> None:
-    document = """\
-interfaces:
-- {name: vrf0, type: vrf, mac-address: "02:00:00:00:00:01",
-   vrf: {port: [eth1], route-table-id: 100}}
-- name: eth1
-  type: ethernet
-  ipv4: {enabled: true, address: [{ip: 192.0.2.1, prefix-length: 24}]}
-"""
-    vrf, port = sections(document, "vrf0"), sections(document, "eth1")
-    assert vrf["vrf"] == {"table": "100"}
-    assert "ethernet" not in vrf
-    assert port["connection"]["slave-type"] == "vrf"
-    assert port["ipv4"]["address0"] == "192.0.2.1/24"
-    assert "route-table-id" in refusal(interface("vrf: {port: []}", kind="vrf"))
-
-
 @pytest.mark.parametrize(("kind", "tap"), [("mac-vlan", "false"), ("mac-vtap", "true")])
-def test_mac_vlans(kind: str, tap: str) -> None:
+def test_writes_mac_vlans(kind: str, tap: str) -> None:
     config = "{base-iface: eth9, mode: passthru, promiscuous: false}"
     found = sections(interface(f"{kind}: {config}", kind=kind))
     assert found["macvlan"] == {"mode": "4", "parent": "eth9", "promiscuous": "false", "tap": tap}
@@ -322,24 +232,7 @@ def test_mac_vlans(kind: str, tap: str) -> None:
     )
 
 
-def test_infiniband() -> None:
-    found = sections(
-        interface(
-            "mtu: 2044\ninfiniband: {mode: connected, base-iface: ib0, pkey: '0x8001'}",
-            kind="infiniband",
-        )
-    )
-    assert found["infiniband"] == {
-        "mtu": "2044",
-        "parent": "ib0",
-        "p-key": "32769",
-        "transport-mode": "connected",
-    }
-    bare = sections(interface("infiniband: {mode: datagram, pkey: '0xffff'}", kind="infiniband"))
-    assert bare["infiniband"] == {"transport-mode": "datagram"}
-
-
-def test_infiniband_is_a_port_of_active_backup_bonds_only() -> None:
+def test_rejects_infiniband_ports_of_other_bonds_than_active_backup() -> None:
     document = """\
 interfaces:
 - {name: ib0, type: infiniband, infiniband: {mode: datagram, pkey: 65535}}
@@ -349,7 +242,7 @@ interfaces:
     assert "InfiniBand" in refusal(document.replace("mode: 1", "mode: 0"))
 
 
-def test_ipsec() -> None:
+def test_writes_ipsec() -> None:
     document = interface(
         "libreswan: {right: 192.0.2.250, left: '%defaultroute', psk: sesame, ikev2: insist,"
         " dpddelay: 5, ipsec-interface: '9', leftmodecfgclient: true}\n"
@@ -371,7 +264,7 @@ def test_ipsec() -> None:
     assert "interface-name" not in found["connection"]
 
 
-def test_macsec_keys() -> None:
+def test_checks_macsec_keys() -> None:
     config = "macsec: {encrypt: true, base-iface: eth9, port: 0, validation: strict, send-sci: true"
     key = "0123456789abcdef" * 2
     good = f"{config}, mka-cak: '{key}', mka-ckn: '0011'}}"
@@ -384,15 +277,17 @@ def test_macsec_keys() -> None:
         assert key[5:] not in refusal(interface(bad, kind="macsec"))
 
 
-def test_what_else_is_checked() -> None:
-    assert "exclude" in refusal(interface("ipvlan: {private: true, vepa: true}", kind="ipvlan"))
+def test_rejects_other_invalid_members() -> None:
+    assert "mutually exclusive" in refusal(
+        interface("ipvlan: {private: true, vepa: true}", kind="ipvlan")
+    )
     assert "hsr" in refusal(interface("hsr: {port1: a}", kind="hsr"))
     assert "xfrm" in refusal(interface("", kind="xfrm"))
     assert "dispatch" in refusal(interface("dispatch: {post-activation: id}"))
-    assert "exclude" in refusal(interface("mptcp: {address-flags: [signal, fullmesh]}"))
+    assert "mutually exclusive" in refusal(interface("mptcp: {address-flags: [signal, fullmesh]}"))
 
 
-def test_loopback_has_its_addresses_and_keeps_them() -> None:
+def test_completes_the_loopback_interface() -> None:
     bare = sections("interfaces: [{name: lo, type: loopback, mtu: 65536}]", "lo")
     assert bare["ipv4"]["address0"] == "127.0.0.1/8"
     assert bare["ipv6"]["address0"] == "::1/128"
@@ -408,3 +303,36 @@ def test_loopback_has_its_addresses_and_keeps_them() -> None:
     assert "automatic" in refusal(
         "interfaces: [{name: lo, type: loopback, ipv4: {enabled: true, dhcp: true}}]"
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "written"),
+    [
+        ("01:80:C2:00:00:0e", "1;128;194;0;0;14"),
+        ("1:2:3", "1;2;3"),
+        ("1:2:3:4:5:6:7", "1;2;3;4;5;6;7"),
+        ("01-80-c2-00-00-0b", None),
+        ("01:80:zz:00:00:0e", None),
+        ("", None),
+    ],
+)
+def test_writes_a_group_address_as_bytes_or_omits_it(address: str, written: str | None) -> None:
+    options = f"bridge: {{options: {{group-addr: '{address}'}}}}"
+    found = sections(interface(options, kind="linux-bridge"))["bridge"]
+    assert found.get("group-address") == written
+
+
+def test_orders_bond_ports_by_name() -> None:
+    ports = "ports-config: [{name: z, priority: 1}, {name: a, queue-id: 1}]"
+    for named in ("", "port: [z, a], ", "port: [a, z], "):
+        document = interface(f"link-aggregation: {{mode: 1, {named}{ports}}}", kind="bond")
+        assert list(made(document)) == ["a", "eth0", "z"]
+        assert sections(document, "a")["bond-port"] == {"queue-id": "1"}
+        assert sections(document, "z")["bond-port"] == {"prio": "1"}
+
+
+@pytest.mark.parametrize(
+    "member", ["dispatch: {post-activation: id, more: 1}", "dispatch: {post-activation: ''}"]
+)
+def test_rejects_dispatch_scripts(member: str) -> None:
+    assert "dispatch" in refusal(interface(member))

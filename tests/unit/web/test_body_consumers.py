@@ -16,7 +16,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from mic.image.layout import FileRange, Piece, memory
+from mic.media.layout import FileRange, Piece, memory
 from mic.web.body import CHUNK, ImageBody
 
 
@@ -120,7 +120,7 @@ def test_it_reads_in_chunks_and_lets_others_have_their_turn() -> None:
     assert streaming.results == [None]
 
 
-def test_what_was_written_is_told() -> None:
+def test_what_was_written_is_reported() -> None:
     counts: list[int] = []
     streaming = Streaming(Bytes(bytes(1_000_000)), wrote=counts.append)
     streaming.start()

@@ -7,58 +7,74 @@ over TCP in tests/functional/test_lanes.py.
 from __future__ import annotations
 
 import os
+from itertools import accumulate, combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from toys import live_iso
+from miniso import with_minimal
+from toys import EMBED_LENGTH, INITRAMFS, KERNEL, ROOTFS
 from twisted.internet import reactor
 from twisted.internet.testing import StringTransport
 
-from mic.bases import Bases
-from mic.image.base import BasePaths, Kind
-from mic.image.store import Content
-from mic.images import Images
-from mic.threads import Threads
-from mic.web.downloads import Downloads
+from mic.common.threads import Threads
+from mic.downloads.tracker import Downloads
+from mic.images.bases import Bases
+from mic.images.store import Content, ImageId, Store
+from mic.media.base import Kind
+from mic.media.catalog import BasePaths
+from mic.media.customisation import Customisation
+from mic.media.isowriter import coreos_files
+from mic.media.kernel_arguments import ArgumentEdits
+from mic.web.body import SMALL
 from mic.web.fastlane import FastLane
-from mic.web.served import Served
+from mic.web.stats import Served
 
-ISO = live_iso()
+ISO = with_minimal(
+    coreos_files(kernel=KERNEL, initramfs=INITRAMFS, rootfs=ROOTFS, embed_length=EMBED_LENGTH)
+)
 NOW = 1_700_000_000.0
+URL = "http://192.0.2.1/rootfs"
+
+
+def no_rest(image: object, start: int, stop: int) -> None:
+    raise AssertionError("this transport takes everything")
 
 
 class Lane:
     """A fast lane for one image, and what it did."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, minimal: bool) -> None:
         self.path = directory / "ipa.iso"
         self.path.write_bytes(ISO)
         self.threads = Threads(reactor)
-        self.bases = Bases(BasePaths(iso=str(self.path)), "x86_64", self.threads)
+        paths = BasePaths(iso=str(self.path))
+        self.bases = Bases(paths, "x86_64", self.threads, minimal=minimal)
         self.now = NOW
-        self.images = Images(self.bases, lambda: NOW - 5)
+        self.images = Store(self.bases, lambda: NOW - 5)
         self.downloads = Downloads(lambda: 0.0)
         self.served = Served()
         self.lane = FastLane(self.images, self.downloads, self.served, lambda: self.now)
 
     def ask(self, data: bytes) -> bytes | None:
         transport = StringTransport()
-        taken = self.lane.serve(data, "192.0.2.1", transport)  # type: ignore[arg-type]
+        taken = self.lane.serve(data, "192.0.2.1", transport, no_rest)  # type: ignore[arg-type]
         assert taken == bool(transport.value())
         return transport.value() if taken else None
 
 
 @pytest_twisted.async_yield_fixture
-async def lane(tmp_path: Path) -> Any:
-    lane = Lane(tmp_path)
+async def lane(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    lane = Lane(tmp_path, minimal=getattr(request, "param", "full") == "minimal")
     lane.threads.startService()
-    content = Content(label="host", kind=Kind.ISO, archive=b"archive")
+    content = Content(
+        id=ImageId("", "host", Kind.ISO), customisation=Customisation(b"a", rootfs_url=URL)
+    )
     lane.images.publish("host.iso", content)
     entry = lane.images.entry("host.iso")
     assert entry is not None
-    await lane.images.image(entry)
+    await lane.images.load(entry)
     yield lane
     await lane.threads.stopService()
 
@@ -84,8 +100,9 @@ def request(
         request("User-Agent: BMC/1.0", "Accept: */*", "Accept-Encoding: gzip"),
         request("Authorization: Basic eA==", "Cache-Control: no-cache", "Pragma: no-cache"),
         request("connection: Keep-Alive", "user-agent:"),
-        request().replace(b"Host: mic.example\r\n", b""),
         request().replace(b"Host: mic.example\r\n", b"")[:-2] + b"Host: last\r\n\r\n",
+        request().replace(b"Host: mic.example", b"hOST:[2001:db8::1]:8084  "),
+        request().replace(b"Host: mic.example", b"Host:"),
     ],
 )
 def test_plain_requests_are_taken(lane: Lane, data: bytes) -> None:
@@ -102,6 +119,8 @@ def test_plain_requests_are_taken(lane: Lane, data: bytes) -> None:
     [
         b"",
         b"\r\n" + request(),
+        request("User-Agent: mic/0.1.0"),
+        request("Accept: */*", "user-agent:  mic/0.1.0"),
         request()[:-1],
         request()[:-2],
         request() * 2,
@@ -124,6 +143,13 @@ def test_plain_requests_are_taken(lane: Lane, data: bytes) -> None:
         request(span="Bytes=0-1"),
         request(span="bytes=99999999-100000000"),
         request(span="bytes=0-999999999999999999999"),
+        request().replace(b"Host: mic.example\r\n", b""),
+        request().replace(b"mic.example", b"mic example"),
+        request().replace(b"mic.example", b"mic/example"),
+        request().replace(b"mic.example", b"mic`example"),
+        request("Host: mic.example"),
+        request("Accept: x", "host: another"),
+        request()[:-2] + b"Host: last\r\n\r\n",
         request("Range: bytes=0-1"),
         request("If-Range: x"),
         request("If-Match: *"),
@@ -149,24 +175,36 @@ def test_anything_else_is_left_to_the_normal_way(lane: Lane, data: bytes) -> Non
     assert lane.ask(data) is None
 
 
-def test_ranges_that_touch_what_is_the_hosts_own_are_left_to_the_normal_way(lane: Lane) -> None:
-    entry = lane.images.entry("host.iso")
-    assert entry is not None
-    image = lane.images.current(entry)
-    assert image is not None
-    area = image.base.embed_area
-    assert area is not None
-    for start, stop, taken in [
-        (area.offset - 10, area.offset, True),
-        (area.offset - 10, area.offset + 1, False),
-        (area.offset + 5, area.offset + 6, False),
-        (area.offset + area.length - 1, area.offset + area.length + 9, False),
-        (area.offset + area.length, area.offset + area.length + 9, True),
-    ]:
-        answer = lane.ask(request(span=f"bytes={start}-{stop - 1}"))
-        assert (answer is not None) == taken
-        if answer:
-            assert answer.endswith(b"\r\n\r\n" + ISO[start:stop])
+@pytest.mark.parametrize(
+    "customisation",
+    [
+        Customisation(b"archive", rootfs_url=URL),
+        Customisation(b"archive", (ArgumentEdits(appended=("quiet",)),), URL),
+        Customisation(b"beyond the area" * 600, (ArgumentEdits(appended=("quiet",)),), URL),
+    ],
+    ids=["archive", "arguments", "relocated"],
+)
+@pytest.mark.parametrize(
+    ("lane", "kind"),
+    [("full", Kind.ISO), ("minimal", Kind.ISO), ("full", Kind.INITRAMFS)],
+    indirect=["lane"],
+)
+@pytest_twisted.ensureDeferred
+async def test_ranges_from_seam_to_seam_of_a_customised_image_are_taken(
+    lane: Lane, kind: Kind, customisation: Customisation
+) -> None:
+    content = Content(id=ImageId("", "other", kind), customisation=customisation)
+    image = await lane.images.load(lane.images.publish("other.image", content))
+    expected = image.layout.read(0, image.size)
+    seams = [0, *accumulate(len(piece) for piece in image.layout)]
+    near = {min(max(seam + n, 0), image.size) for seam in seams for n in (-1, 0, 1)}
+    for start, stop in combinations(sorted(near), 2):
+        answer = lane.ask(request(span=f"bytes={start}-{stop - 1}", target="/other.image"))
+        if stop - start > SMALL:
+            assert answer is None
+        else:
+            assert answer is not None, (start, stop)
+            assert answer.partition(b"\r\n\r\n")[2] == expected[start:stop], (start, stop)
 
 
 def test_an_end_past_the_last_byte_is_cut(lane: Lane) -> None:
@@ -212,7 +250,7 @@ def test_the_date_goes_with_the_clock(lane: Lane) -> None:
 def test_what_goes_out_counts_as_downloaded(lane: Lane) -> None:
     for start in (0, 2048, 2048, 1_000):
         assert lane.ask(request(span=f"bytes={start}-{start + 2047}"))
-    (download,) = lane.downloads._downloads.values()
+    (download,) = lane.downloads.in_progress
     assert download.bytes == 4 * 2048
     assert download.coverage.covered == 4096
     assert download.open == 0

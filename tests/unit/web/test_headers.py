@@ -7,9 +7,10 @@ from pathlib import Path
 
 from toys import live_iso, put
 
-from mic.image.base import Kind, read_base
-from mic.image.basefile import open_base
-from mic.image.store import Content, Image, Store
+from mic.images.store import Content, Entry, Image, ImageId
+from mic.media.base import Kind, read_base
+from mic.media.basefile import open_base
+from mic.media.customisation import Customisation
 from mic.web.headers import ImageHead, image_head
 
 
@@ -17,10 +18,8 @@ def _image(tmp_path: Path, name: str = "host.iso") -> Image:
     base = read_base(
         open_base(str(put(tmp_path / "b.iso", live_iso()))), Kind.ISO, inside_iso=False
     )
-    entry = Store(lambda: 1000.0).publish(
-        name, Content(label="host iso", kind=Kind.ISO, archive=b"config")
-    )
-    return entry.image(base, 1000.0)
+    content = Content(id=ImageId("", "host", Kind.ISO), customisation=Customisation(b"config"))
+    return Entry(name, content, 1000).compose(base, 1000.0)
 
 
 def test_the_lines_are_the_fields(tmp_path: Path) -> None:
