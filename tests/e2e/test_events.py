@@ -143,7 +143,7 @@ def test_a_failure_and_its_end_are_reported_on_the_object(
     good = {"data": secret_body("late", document)["data"]}
     kube.edit(SECRETS, NAMESPACE, "late", good)
     assert run.until("ImageReady")["type"] == "Normal"
-    run.daemon.wait_for(f"{NAMESPACE}/failing: fixed; iso image ready")
+    run.daemon.wait_for(f"{NAMESPACE}/failing: fixed: keyfiles eth0.nmconnection")
     failures = [each for each in run.events() if each["type"] == "Warning"]
     assert [each["count"] for each in failures] == [1, 1]
     kube.delete(SECRETS, NAMESPACE, "late")
