@@ -21,7 +21,7 @@ from twisted.internet.tcp import Port
 from mic.common.errors import ConfigError
 from mic.settings.model import Endpoint, Tcp
 from mic.settings.table import IMAGES_ADDRESS
-from mic.web.transport import FileTransport
+from mic.web.transport import FilePort
 
 _BACKLOG = 1024
 _RECEIVED = 16 * 1024
@@ -38,13 +38,7 @@ _HINTS = {
 }
 
 
-class _Port(Port):
-    """A port whose connections send files without reading them."""
-
-    transport = FileTransport
-
-
-class _DualStackPort(_Port):
+class _DualStackPort(FilePort):
     """A port on ``::`` that accepts IPv4 too, whatever the system's default."""
 
     def createInternetSocket(self) -> socket.socket:
@@ -93,7 +87,7 @@ def adopt(reactor: Any, descriptor: int, factory: IProtocolFactory) -> IListenin
         port: IListeningPort = reactor.adoptStreamPort(descriptor, family, factory)
         return port
     # What adoptStreamPort does, but with our own transport: sendfile and the fast lane's shortcut.
-    return _started(_Port._fromListeningDescriptor(reactor, descriptor, family, factory))
+    return _started(FilePort._fromListeningDescriptor(reactor, descriptor, family, factory))
 
 
 def leads_elsewhere(url: str, ports: Iterable[IListeningPort]) -> bool:
@@ -125,12 +119,12 @@ def _is_loopback(host: str) -> bool:
 def _listen_on_tcp(reactor: Any, bind: Tcp, factory: IProtocolFactory) -> IListeningPort:
     if not bind.host:
         if not _has_ipv6():
-            return _started(_Port(bind.port, factory, _BACKLOG, _ANY_IPV4, reactor))
+            return _started(FilePort(bind.port, factory, _BACKLOG, _ANY_IPV4, reactor))
         return _started(_DualStackPort(bind.port, factory, _BACKLOG, "::", reactor))
     found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)
     # As Go does, IPv4 first where a name has both.
     address = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0][4][0]
-    return _started(_Port(bind.port, factory, _BACKLOG, str(address), reactor))
+    return _started(FilePort(bind.port, factory, _BACKLOG, str(address), reactor))
 
 
 def _has_ipv6() -> bool:

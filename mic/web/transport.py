@@ -18,10 +18,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
-from twisted.internet.tcp import Server
+from twisted.internet.tcp import Port, Server
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mic.media.basefile import BaseChanged, BaseFile
+from mic.web.readers import Readers
 
 _TURN = 2 * 1024 * 1024
 """Bytes for one client before others get their turn."""
@@ -73,16 +77,22 @@ class FileTransport(Server):
 
     producer: Any
     protocol: Any
+    server: FilePort
     bufferSize = 0
     """Bytes that may wait before the producer is paused: none."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    _log = Logger()
+
+    def __init__(
+        self, sock: socket.socket, protocol: Any, client: Any, server: FilePort, *args: Any
+    ) -> None:
+        self._readers = server.readers
         self._queue: deque[Buffer | FilePiece] = deque()
         # Set by methods that send what is queued and ask for writability themselves.
         self._busy = False
         self._aborted = False
         self._finishing = False
-        super().__init__(*args, **kwargs)
+        super().__init__(sock, protocol, client, server, *args)
 
     @property
     def has_queued(self) -> bool:
@@ -204,6 +214,33 @@ class FileTransport(Server):
                 self.socket.shutdown(socket.SHUT_WR)
         return CONNECTION_DONE if self.disconnecting and written else None
 
+    def startReading(self) -> None:
+        """Wait for bytes of the client."""
+        self._readers.add(self)
+
+    def stopReading(self) -> None:
+        """Leave what the client sends in the kernel."""
+        self._readers.remove(self)
+
+    def read_ready(self) -> None:
+        """Read once, as the reactor would; after the end, or an error, close."""
+        try:
+            why = self.doRead()
+            if why is None:
+                return
+            self.stopReading()
+            if why is CONNECTION_DONE:
+                self.readConnectionLost(Failure(ConnectionDone()))
+            else:
+                self.connectionLost(Failure(ConnectionLost()))
+        except Exception:
+            # One connection must not end the others.
+            reason = Failure()
+            self._log.failure(
+                "{connection}: closed, for an error of mic", failure=reason, connection=self
+            )
+            self.connectionLost(reason)
+
     def startWriting(self) -> None:
         """Ask for writability, unless the queue is being seen to."""
         if not self._busy:
@@ -309,3 +346,15 @@ class FileTransport(Server):
     def _fail(self, piece: FilePiece, error: Exception) -> None:
         self.abortConnection()
         piece.failed(error)
+
+
+class FilePort(Port):
+    """A port whose connections send files without reading them."""
+
+    transport = FileTransport
+
+    def __init__(
+        self, port: int, factory: Any, backlog: int = 50, interface: str = "", reactor: Any = None
+    ) -> None:
+        super().__init__(port, factory, backlog, interface, reactor)
+        self.readers = Readers(reactor)
