@@ -77,22 +77,28 @@ class FileTransport(Server):
 
     producer: Any
     protocol: Any
-    server: FilePort
     bufferSize = 0
     """Bytes that may wait before the producer is paused: none."""
 
     _log = Logger()
 
-    def __init__(
-        self, sock: socket.socket, protocol: Any, client: Any, server: FilePort, *args: Any
+    def __init__(  # noqa: PLR0917 - as Twisted calls it
+        self,
+        sock: socket.socket,
+        protocol: Any,
+        client: tuple[object, ...],
+        server: Port,
+        sessionno: int,
+        reactor: Any,
     ) -> None:
+        assert isinstance(server, FilePort)  # noqa: S101
         self._readers = server.readers
         self._queue: deque[Buffer | FilePiece] = deque()
         # Set by methods that send what is queued and ask for writability themselves.
         self._busy = False
         self._aborted = False
         self._finishing = False
-        super().__init__(sock, protocol, client, server, *args)
+        super().__init__(sock, protocol, client, server, sessionno, reactor)
 
     @property
     def has_queued(self) -> bool:

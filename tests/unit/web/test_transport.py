@@ -21,6 +21,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent
 
 from mic.media.basefile import BaseFile, open_base
 from mic.settings.model import Tcp
@@ -337,6 +338,34 @@ async def test_a_peer_that_has_said_all_still_gets_its_answer(
 
     assert await deferToThread(read) == DATA
     await (await factory.made).lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_error_of_a_protocol_ends_its_connection_alone(
+    servers: tuple[Servers, int], logged_failures: list[LogEvent]
+) -> None:
+    factory, port = servers
+
+    def answer(transport: FileTransport, data: bytes) -> None:
+        transport.write(b"%d" % (4 // (data[0] - ord("0"))))
+
+    factory.answer = answer
+    other = connect(port)
+    await factory.made
+    factory.made = Deferred()
+
+    def read() -> list[bytes]:
+        with connect(port) as failing:
+            failing.sendall(b"0")
+            received = [failing.recv(9)]
+        other.sendall(b"2")
+        return [*received, other.recv(9)]
+
+    assert await deferToThread(read) == [b"", b"2"]
+    await (await factory.made).lost
+    assert [event["log_failure"].type for event in logged_failures] == [ZeroDivisionError]
+    logged_failures.clear()
+    other.close()
 
 
 @pytest_twisted.ensureDeferred
