@@ -199,8 +199,10 @@ class Downloads:
     ) -> None:
         """Count a response body that is sent at once: `begin`, `wrote` and `end` in one."""
         download = self._download(image, client, etag, size)
-        self.wrote(download, start, stop)
-        if download.coverage.covered == size:
+        download.bytes += stop - start
+        download.last = self._clock()
+        download.coverage.add(start, stop)
+        if download.coverage.covers(size):
             self._close_if_whole(download)
 
     def end(self, download: Download, *, whole: bool) -> None:
@@ -238,7 +240,7 @@ class Downloads:
         return download
 
     def _close_if_whole(self, download: Download) -> None:
-        if download.open == 0 and download.coverage.covered == download.size:
+        if download.open == 0 and download.coverage.covers(download.size):
             self._close(download)
 
     def sweep(self) -> None:
@@ -267,7 +269,7 @@ class Downloads:
     def _close(self, download: Download) -> None:
         key = (download.image, download.client, download.etag)
         del self._downloads[key]
-        if download.coverage.covered == download.size:
+        if download.coverage.covers(download.size):
             state = State.COMPLETE
         else:
             state = State.BROKEN_OFF if download.cut or download.open else State.QUIET

@@ -155,7 +155,10 @@ class Entry:
 
     @property
     def composed(self) -> Image | None:
-        """The image last composed, even if its base has changed since."""
+        """The image last composed, even if its base file has changed since.
+
+        None when another base has come into force: see `Store`.
+        """
         return self._image
 
     @property
