@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from mic.common.errors import BuildInvalid
@@ -76,12 +77,12 @@ def _files(agent: Agent, host: Host) -> list[dict[str, Any]]:
         path = f"/etc/NetworkManager/system-connections/{keyfile.name}"
         files.append(_file(path, 0o600, keyfile.content.encode(), overwrite=True))
     if agent.pull_secret:
-        files.append(_file(AUTH_FILE, 0o600, agent.pull_secret))
+        files.append(_shared_file(AUTH_FILE, 0o600, agent.pull_secret))
     anchors = "/etc/pki/ca-trust/source/anchors"
     if agent.ca_bundle:
-        files.append(_file(f"{anchors}/ca.crt", 0o644, agent.ca_bundle, overwrite=False))
+        files.append(_shared_file(f"{anchors}/ca.crt", 0o644, agent.ca_bundle, overwrite=False))
     if agent.ironic_ca_bundle:
-        files.append(_file(IRONIC_CA, 0o644, agent.ironic_ca_bundle, overwrite=False))
+        files.append(_shared_file(IRONIC_CA, 0o644, agent.ironic_ca_bundle, overwrite=False))
     files.append(
         _file(
             "/etc/NetworkManager/conf.d/clientid.conf",
@@ -100,14 +101,29 @@ def _files(agent: Agent, host: Host) -> list[dict[str, Any]]:
         files.append(_file(path, 0o744, _set_host_name(host.name), overwrite=False))
     if agent.registries_conf:
         path = "/etc/containers/registries.conf"
-        files.append(_file(path, 0o644, agent.registries_conf, overwrite=True))
+        files.append(_shared_file(path, 0o644, agent.registries_conf, overwrite=True))
     files.append(_file("/etc/issue.d/ipa.issue", 0o644, _issue(host), overwrite=False))
     files.append(_file("/etc/motd.d/ipa.motd", 0o644, _motd(agent, host), overwrite=False))
     return files
 
 
 def _file(path: str, mode: int, content: bytes, overwrite: bool | None = None) -> dict[str, Any]:
-    file: dict[str, Any] = {"path": path, "mode": mode, "contents": {"source": data_url(content)}}
+    return _file_from(path, mode, data_url(content), overwrite)
+
+
+# A pull secret and CA bundles have kilobytes: encoding them takes longer than all the rest.
+_shared_url = lru_cache(maxsize=8)(data_url)
+
+
+def _shared_file(
+    path: str, mode: int, content: bytes, overwrite: bool | None = None
+) -> dict[str, Any]:
+    """Return a file that all hosts have."""
+    return _file_from(path, mode, _shared_url(content), overwrite)
+
+
+def _file_from(path: str, mode: int, source: str, overwrite: bool | None) -> dict[str, Any]:
+    file: dict[str, Any] = {"path": path, "mode": mode, "contents": {"source": source}}
     if overwrite is not None:
         file["overwrite"] = overwrite
     return file

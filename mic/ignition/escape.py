@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from urllib.parse import quote
 
-# RFC 3986's unreserved characters, and those without a meaning inside a data URL.
-_DATA_SAFE = "-._~!$&'()*,;=:@/"
+# All but RFC 3986's unreserved characters, and those without a meaning inside a data URL.
+_DATA_UNSAFE = re.compile(rb"[^A-Za-z0-9\-._~!$&'()*,;=:@/]")
+_PERCENT_ENCODED = {bytes([number]): b"%%%02X" % number for number in range(256)}
 
 
 def data_url(content: bytes) -> str:
@@ -14,7 +15,10 @@ def data_url(content: bytes) -> str:
 
     Percent-encoded, not base64: the archive's gzip compresses text to half the size.
     """
-    return "data:," + quote(content, safe=_DATA_SAFE)
+    # The pull secret and the CA bundles go into each image: this takes a third of the time of
+    # urllib's quote().
+    encoded = _DATA_UNSAFE.sub(lambda match: _PERCENT_ENCODED[match[0]], content)
+    return "data:," + encoded.decode()
 
 
 def systemd_environment(name: str, value: str) -> str:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from hypothesis import given
@@ -120,6 +120,10 @@ class TestFiles:
         assert url.isascii()
         assert not re.search(r'[\s"\\#?<>{}|^`]', url)
         assert unquote_to_bytes(url.removeprefix("data:,")) == data
+
+    def test_data_urls_keep_the_spelling_that_entity_tags_depend_on(self) -> None:
+        every = bytes(range(256))
+        assert data_url(every) == "data:," + quote(every, safe="-._~!$&'()*,;=:@/")
 
     def test_appends_to_chrony_conf(self) -> None:
         file = files_of(FULL)["/etc/chrony.conf"]
