@@ -43,6 +43,15 @@ _LINK: Final = 0o120777
 _GLEAN: Final = "glean@.service"
 _DHCP: Final = "dhcp-interface@.service"
 """Units that configure each interface of a stock ramdisk: simple-init and dhcp-all-interfaces."""
+_NETWORKD_DHCP: Final = "etc/systemd/network/99-dhcp.network"
+"""By this file of a stock ramdisk of Debian systemd-networkd takes each interface for DHCP.
+
+glean configures the same interface, and NetworkManager leaves alone what has an address.
+"""
+_NETWORKD_WAIT: Final = "systemd-networkd-wait-online.service"
+"""Waits two minutes when systemd-networkd has no interface to configure."""
+_IFUPDOWN: Final = "etc/network/interfaces.d"
+"""glean writes into it, and fails without it. A stock ramdisk of Debian has removed it."""
 _WITHOUT_NETWORKMANAGER: Final = b"""\
 [Unit]
 ConditionPathExists=!/usr/sbin/NetworkManager
@@ -155,13 +164,25 @@ def _files(agent: Agent, host: RamdiskHost, network: RamdiskNetwork) -> Iterator
     if agent.ssh_keys:
         keys = "".join(f"{key}\n" for key in dict.fromkeys(agent.ssh_keys))
         yield Member(AUTHORIZED_KEYS, _PRIVATE_FILE, keys.encode())
-    if host.network_data is not None and network is not RamdiskNetwork.NETWORKMANAGER:
-        yield Member(f"{_CONFIG_DRIVE}/{NETWORK_DATA_PATH}", _FILE, host.network_data)
+    yield from _network(host, network)
+
+
+def _network(host: RamdiskHost, network: RamdiskNetwork) -> Iterator[Member]:
+    data = None if network is RamdiskNetwork.NETWORKMANAGER else host.network_data
+    if data is not None:
+        yield Member(f"{_CONFIG_DRIVE}/{NETWORK_DATA_PATH}", _FILE, data)
     if network is RamdiskNetwork.GLEAN:
-        if host.network_data is not None:
-            yield _masked(_DHCP)
+        if data is None:
+            return
+        yield _masked(_DHCP)
     elif host.keyfiles:
         yield from _keyfiles(host.keyfiles, network)
+    else:
+        return
+    if data is not None:
+        yield Member(_IFUPDOWN, _DIRECTORY)
+    yield Member(_NETWORKD_DHCP, _LINK, b"/dev/null")
+    yield _masked(_NETWORKD_WAIT)
 
 
 def _certificates(agent: Agent) -> Iterator[Member]:

@@ -17,6 +17,8 @@ _LONGEST = (
     "test_systemd",
     "test_systemd_controller",
     "test_bad_days",
+    "test_stock_ramdisk",
+    "test_upstream_metal3",
     "test_boot",
     "test_bring_up",
     "test_monitoring",

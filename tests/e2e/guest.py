@@ -123,7 +123,7 @@ def boot(command: list[str | os.PathLike[str]]) -> Booted:
     return Booted(digest=found[1], arguments=arguments[1], medium=tuple(medium), console=output)
 
 
-def console(command: list[str | os.PathLike[str]]) -> str:
+def console(command: list[str | os.PathLike[str]], seconds: float = _BOOT) -> str:
     """Run a guest to its end; return all that it printed, and how it ended."""
     try:
         run = subprocess.run(
@@ -131,10 +131,10 @@ def console(command: list[str | os.PathLike[str]]) -> str:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=_BOOT,
+            timeout=seconds,
             check=False,
         )
         output, end = run.stdout, f"status {run.returncode}"
     except subprocess.TimeoutExpired as error:
-        output, end = error.stdout or b"", f"not done in {_BOOT:.0f} s"
+        output, end = error.stdout or b"", f"not done in {seconds:.0f} s"
     return f"{output.decode('utf-8', 'replace')}\n({end})"

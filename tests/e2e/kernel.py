@@ -24,6 +24,8 @@ MEDIUM = (*(*VIRTIO, "scsi_common", "scsi_mod", "virtio_scsi", "cdrom", "sr_mod"
 NETWORK = (*VIRTIO, "failover", "net_failover", "virtio_net")
 LIVE_SYSTEM = (*NETWORK, "loop", "squashfs")
 """What fetches a live root file system and mounts it."""
+AGENT = (*MEDIUM, *NETWORK, "fat", "vfat")
+"""What a ramdisk with the agent loads by itself, as udev and the agent's unit ask for it."""
 TYPES = (
     *("llc", "stp", "garp", "mrp", "tls", "8021q"),
     *("bridge", "bonding", "vrf", "veth"),
@@ -54,7 +56,7 @@ def _kept() -> Path:
     apt = parts.program("apt-get", "apt")
     dpkg = parts.program("dpkg-deb", "dpkg")
     depmod = parts.program("depmod", "kmod")
-    wanted = {*DISK, *MEDIUM, *LIVE_SYSTEM, *TYPES}
+    wanted = {*DISK, *MEDIUM, *LIVE_SYSTEM, *AGENT, *TYPES}
 
     def make(place: Path) -> None:
         place.mkdir()

@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 from e2e import parts, venv
+from e2e.agent import PACKAGE, options
 from e2e.hosts import FULL_AGENT, NAMED_HOST, ODD_HOST, PLAIN_AGENT, UNCONFIGURED_HOST
 
 from mic.ignition import Agent, Host, config
@@ -18,23 +19,6 @@ from mic.media.isowriter import iso_layout
 from mic.media.layout import Layout, memory
 from mic.media.virtual_iso import VOLUME
 from mic.ramdisk.archive import IRONIC_CA, RamdiskHost, RamdiskNetwork, iso_files
-
-_AGENT = "ironic-python-agent==13.0.0"
-
-# Prints every option of the file and the value that the agent takes for it; an option that it
-# does not define ends it with an error, and so does a value that it does not accept.
-_READ = """\
-import configparser, json, sys
-from oslo_config import cfg
-from oslo_log import log
-from ironic_python_agent import config
-log.register_options(config.CONF)
-config.CONF(args=[], default_config_files=[sys.argv[1]])
-file = configparser.RawConfigParser(default_section=None)
-file.read(sys.argv[1])
-assert file.sections() == ["DEFAULT"], file.sections()
-print(json.dumps({name: getattr(config.CONF, name) for name in file.options("DEFAULT")}))
-"""
 
 
 @pytest.mark.parametrize(
@@ -79,7 +63,6 @@ print(json.dumps({name: getattr(config.CONF, name) for name in file.options("DEF
 def test_the_agent_takes_its_options_as_they_were_given(
     agent: Agent, host: Host, expected: dict[str, Any], tmp_path: Path
 ) -> None:
-    python = venv.python_with(_AGENT)
     files = json.loads(config(agent, host))["storage"]["files"]
     (source,) = (
         file["contents"]["source"]
@@ -88,7 +71,7 @@ def test_the_agent_takes_its_options_as_they_were_given(
     )
     path = tmp_path / "ironic-python-agent.conf"
     path.write_bytes(unquote_to_bytes(source.removeprefix("data:,")))
-    assert json.loads(venv.run(python, _READ, path)) == expected
+    assert options(path) == expected
 
 
 # The agent's own search for its medium; lsblk is asked by blkid, as there is no device here.
@@ -114,7 +97,7 @@ print(json.dumps({"found": found, **{name: getattr(config.CONF, name) for name i
 
 
 def test_the_agent_finds_its_medium_and_takes_its_settings_from_there(tmp_path: Path) -> None:
-    python = venv.python_with(_AGENT)
+    python = venv.python_with(PACKAGE)
     parts.program("blkid", "util-linux")
     xorriso = parts.program("xorriso", "xorriso")
     agent = replace(FULL_AGENT, image="")

@@ -217,7 +217,7 @@ def test_show_prints_what_the_image_carries(served: Served) -> None:
     iso = served.run("show", f"{url}/worker-0.iso")
     initramfs = served.run("show", f"{url}/worker-0.initramfs")
     head, _, rest = iso.partition("\n\n")
-    assert head.startswith("ramdisk with 5 files of mic\nkernel arguments: boot_method=vmedia ir_")
+    assert head.startswith("ramdisk with 7 files of mic\nkernel arguments: boot_method=vmedia ir_")
     assert head.endswith(" console=ttyS0")
     assert rest == initramfs.partition("\n\n")[2]
     assert "api_url = http://192.0.2.2:6385" in rest

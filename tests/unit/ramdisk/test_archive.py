@@ -27,6 +27,8 @@ CONF = "etc/ironic-python-agent.d/50-mic.conf"
 DATA = "mnt/config/openstack/latest/network_data.json"
 PROFILE = "etc/NetworkManager/system-connections/eth0.nmconnection"
 UNITS = "etc/systemd/system"
+NETWORKD = {"etc/systemd/network/99-dhcp.network", f"{UNITS}/systemd-networkd-wait-online.service"}
+IFUPDOWN = "etc/network/interfaces.d"
 BARE = Agent(image="")
 FULL = Agent(
     image="",
@@ -93,7 +95,8 @@ def test_dollars_are_not_substituted() -> None:
 
 def test_files_and_their_modes() -> None:
     found = files(FULL, HOST)
-    assert {path: stat.S_IMODE(member.mode) for path, member in found.items()} == {
+    regular = {path: member for path, member in found.items() if stat.S_ISREG(member.mode)}
+    assert {path: stat.S_IMODE(member.mode) for path, member in regular.items()} == {
         CONF: 0o644,
         "etc/pki/ca-trust/source/anchors/ca.crt": 0o644,
         "etc/pki/ca-trust/source/anchors/ironic-ca.crt": 0o644,
@@ -117,18 +120,44 @@ def test_a_host_without_network_data_keeps_the_ramdisks_own_network() -> None:
     assert set(files(BARE, RamdiskHost())) == {CONF}
 
 
+def masks(host: RamdiskHost, network: RamdiskNetwork) -> set[str]:
+    """What an archive has as links to nowhere."""
+    found = files(BARE, host, network)
+    masked = {path for path, member in found.items() if member.mode == 0o120777}
+    assert {found[path].data for path in masked} <= {b"/dev/null"}
+    return masked
+
+
+def has_ifupdown(host: RamdiskHost, network: RamdiskNetwork) -> bool:
+    return IFUPDOWN in {member.path for member in members(BARE, host, network)}
+
+
 def test_networkmanager_alone() -> None:
-    found = files(BARE, HOST, RamdiskNetwork.NETWORKMANAGER)
-    masks = {f"{UNITS}/glean@.service", f"{UNITS}/dhcp-interface@.service"}
-    assert set(found) == {CONF, PROFILE, *masks}
-    for mask in masks:
-        assert found[mask].mode == 0o120777
-        assert found[mask].data == b"/dev/null"
+    masked = {f"{UNITS}/glean@.service", f"{UNITS}/dhcp-interface@.service", *NETWORKD}
+    assert masks(HOST, RamdiskNetwork.NETWORKMANAGER) == masked
+    assert set(files(BARE, HOST, RamdiskNetwork.NETWORKMANAGER)) == {CONF, PROFILE, *masked}
+    assert not has_ifupdown(HOST, RamdiskNetwork.NETWORKMANAGER)
 
 
 def test_glean_alone() -> None:
-    found = files(BARE, HOST, RamdiskNetwork.GLEAN)
-    assert set(found) == {CONF, DATA, f"{UNITS}/dhcp-interface@.service"}
+    masked = {f"{UNITS}/dhcp-interface@.service", *NETWORKD}
+    assert masks(HOST, RamdiskNetwork.GLEAN) == masked
+    assert set(files(BARE, HOST, RamdiskNetwork.GLEAN)) == {CONF, DATA, *masked}
+    assert has_ifupdown(HOST, RamdiskNetwork.GLEAN)
+
+
+def test_networkd_of_a_stock_ramdisk_stands_back_for_either() -> None:
+    assert masks(HOST, RamdiskNetwork.AUTO) == NETWORKD
+    assert has_ifupdown(HOST, RamdiskNetwork.AUTO)
+    nmstate = RamdiskHost(keyfiles=HOST.keyfiles, described=True)
+    assert masks(nmstate, RamdiskNetwork.AUTO) == NETWORKD
+    assert not has_ifupdown(nmstate, RamdiskNetwork.AUTO)
+
+
+def test_network_data_without_an_interface_keeps_the_ramdisks_own_network() -> None:
+    host = RamdiskHost(network_data=b"{}", described=True)
+    assert set(files(BARE, host)) == {CONF, DATA}
+    assert not has_ifupdown(host, RamdiskNetwork.AUTO)
 
 
 def test_glean_without_network_data_keeps_dhcp_and_warns() -> None:
