@@ -1,11 +1,12 @@
 """The controller for an upstream baremetal-operator: from the Secret to the files in the images.
 
-The images are read as others read them: cpio the archive, xorriso the ISO. Ramdisks that are not
-CoreOS, and CoreOS with the same Secret. Machines boot such images in test_ramdisk.
+The images are read as others read them: cpio the archive, xorriso the ISO; and a Debian with
+NetworkManager boots them. Ramdisks that are not CoreOS, and CoreOS with the same Secret.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import stat
 import subprocess
@@ -18,9 +19,11 @@ import forkserver
 import pytest
 import ramdisk_media
 import urllib3
-from e2e import parts
+from e2e import agent, kernel, parts, stock_ramdisk
 from e2e import ramdisk as ramdisks
 from e2e.controller import served, start
+from e2e.ramdisk import Ramdisk
+from e2e.stock_ramdisk import NETWORK, Report
 from functional.daemon import Daemon, eventually
 from kube_samples import bmo_verdict, image_body, secret_body
 from kubeserver import KubeServer
@@ -30,15 +33,10 @@ from mic.cli.show import read_image
 from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS, Json
 
 _MINUTE = 60.0
+_RESOLVE = "ironic-agent-resolve-config-drive.service"
 _PUBLISHED = "http://mic.example:8084"
 _ARGUMENTS = "console=ttyS0 mic.example=1"
-_NETWORK_DATA = b"""\
-{"links": [{"id": "port0", "type": "phy", "ethernet_mac_address": "52:54:00:12:34:56"}],
- "networks": [{"id": "n0", "link": "port0", "type": "ipv4", "network_id": "n0",
-               "ip_address": "192.0.2.11", "netmask": "255.255.255.0",
-               "routes": [{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "192.0.2.1"}]}],
- "services": [{"type": "dns", "address": "192.0.2.53"}]}
-"""
+_NETWORK_DATA = stock_ramdisk.NETWORK_DATA.encode()
 _CONF = "etc/ironic-python-agent.d/50-mic.conf"
 _DATA = "openstack/latest/network_data.json"
 _KEYFILE = "etc/NetworkManager/system-connections/port0.nmconnection"
@@ -187,6 +185,71 @@ def test_a_host_with_virtual_media_gets_an_iso_with_the_same_files(
     arguments = f"boot_method=vmedia ir_pub_id={publisher[1]} {_ARGUMENTS} --"
     for path in ("EFI/BOOT/grub.cfg", "isolinux/isolinux.cfg"):
         assert arguments in (out / path).read_text()
+
+
+@pytest.fixture(scope="module")
+def stock() -> Ramdisk:
+    """A whole system with NetworkManager."""
+    return stock_ramdisk.ramdisk("NetworkManager", "zstd")
+
+
+@pytest.fixture(scope="module")
+def booting(
+    stock: Ramdisk, kube: KubeServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mic]:
+    """A controller for that system."""
+    environment = {
+        **stock.environment,
+        "DEPLOY_ISO": "",
+        "IRONIC_AGENT_IMAGE": "",
+        "IRONIC_BASE_URL": "https://192.0.2.2:6385",
+        "MIC_KERNEL_ARGUMENTS": f"console=ttyS0 quiet panic=-1 {kernel.NO_TIMER_CHECK}",
+    }
+    folder = tmp_path_factory.mktemp("booting")
+    with _running(kube, folder, "upstream-booting", environment) as mic:
+        yield mic
+
+
+def test_networkmanager_of_a_booted_initramfs_takes_the_network_of_the_secret(
+    booting: Mic, stock: Ramdisk, tmp_path: Path
+) -> None:
+    status = booting.status("without-media", "initrd")
+    image = booting.get(status["imageUrl"])
+    vmlinuz = tmp_path / "vmlinuz"
+    vmlinuz.write_bytes(booting.get(status["kernelUrl"]))
+    arguments = status["extraKernelParams"]
+    report = stock_ramdisk.boot_initramfs(image, vmlinuz, arguments, tmp_path)
+    _check_network(report)
+    # A boot from the network: the config drive is not looked for.
+    assert report["failed"].split() == [_RESOLVE]
+    files = ramdisks.unpack(image[stock.initramfs.stat().st_size :], tmp_path / "tree")
+    assert report.files[_CONF] == _sha256(files[_CONF])
+    assert agent.options(files[_CONF]) == {"api_url": "https://192.0.2.2:6385"}
+
+
+def test_networkmanager_of_a_booted_iso_takes_the_network_of_the_secret(
+    booting: Mic, tmp_path: Path
+) -> None:
+    status = booting.status("with-media", "iso", "initrd")
+    assert status["format"] == "iso"
+    report = stock_ramdisk.boot_iso(served(booting.daemon, status["imageUrl"]), tmp_path)
+    _check_network(report)
+    assert report["failed"] == ""
+    assert report.unit(_RESOLVE)["ActiveState"] == "active"
+
+
+def _check_network(report: Report) -> None:
+    assert report.network == NETWORK
+    assert set(report["connections"].split()) == {"port0:enp0s1:activated", "lo:lo:activated"}
+    # Neither a second profile nor a DHCP client.
+    assert report["clients"] == ""
+    for unit in ("glean@enp0s1.service", "dhcp-interface@enp0s1.service"):
+        found = report.unit(unit)
+        assert (found["ActiveState"], found["ConditionResult"]) == ("inactive", "no")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_coreos_takes_the_same_secret(kube: KubeServer, tmp_path: Path) -> None:
