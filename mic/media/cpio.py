@@ -13,6 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_HEADER = 10
+_NAMED = 0x08
+"""The flag of a gzip header that has a name."""
 CONFIG_NAME = "config.ign"
 _TRAILER = "TRAILER!!!"
 _REGULAR_0644 = 0o100644
@@ -54,7 +57,7 @@ def _padded(data: bytes) -> bytes:
 
 
 def archive(config: bytes, members: Sequence[Member] = ()) -> bytes:
-    """Return a gzip'd newc cpio with ``config`` and then ``members``, zero-padded to 4 bytes.
+    """Return a gzip'd newc cpio with ``config`` and then ``members``, a multiple of 4 bytes.
 
     The config comes first: readers stop there. See `packed`.
     """
@@ -62,7 +65,7 @@ def archive(config: bytes, members: Sequence[Member] = ()) -> bytes:
 
 
 def packed(members: Sequence[Member]) -> bytes:
-    """Return a gzip'd newc cpio with ``members``, zero-padded to 4 bytes.
+    """Return a gzip'd newc cpio with ``members``, a multiple of 4 bytes, up to the last one.
 
     Equal input gives equal bytes: it has no time, owner or inode of this machine.
     """
@@ -71,7 +74,27 @@ def packed(members: Sequence[Member]) -> bytes:
         for inode, member in enumerate(members, 1)
     )
     cpio += _entry(_TRAILER, b"", inode=0, mode=0, links=1)
-    return _padded(gzip.compress(cpio, _LEVEL, mtime=0))
+    return _aligned(gzip.compress(cpio, _LEVEL, mtime=0))
+
+
+def _aligned(stream: bytes) -> bytes:
+    """Return a gzip stream with a name of the length that makes it a multiple of 4 bytes.
+
+    Zeros after it would do for the kernel, but zstd does not unpack a file that has them, and
+    Ironic has it unpack each initramfs that begins as zstd's.
+    """
+    missing = -len(stream) % 4
+    if not missing:
+        return stream
+    # RFC 1952: a name up to a zero byte follows the header. Linux skips it (decompress_inflate.c).
+    name = b"mic"[: missing - 1] + b"\0"
+    return (
+        stream[:3]
+        + bytes([stream[3] | _NAMED])
+        + stream[4:_GZIP_HEADER]
+        + name
+        + stream[_GZIP_HEADER:]
+    )
 
 
 def live_rootfs(squashfs: bytes) -> bytes:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,12 @@ class Daemon:
             found = re.search(pattern, self.log)
         assert found, f"mic has not logged {pattern!r}:\n{self.log}"
         return found
+
+    def get(self, name: str) -> bytes:
+        """The content of an image."""
+        with urllib.request.urlopen(f"{self.url}/{name}", timeout=_START) as answer:
+            content: bytes = answer.read()
+        return content
 
     def hang_up(self) -> None:
         """Have it look for changes now."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,6 @@ _URL = "https://192.0.2.2:6385"
 _ARGUMENTS = f"console=ttyS0 quiet panic=-1 {kernel.NO_TIMER_CHECK}"
 _CONF = "etc/ironic-python-agent.d/50-mic.conf"
 _DATA = "openstack/latest/network_data.json"
-_MINUTE = 60.0
 _RESOLVE = "ironic-agent-resolve-config-drive.service"
 _DHCP = "dhcp-interface@enp0s1.service"
 
@@ -51,13 +49,9 @@ def _hosts(directory: Path) -> Path:
 
 def _files(mic: Daemon, ramdisk: Ramdisk, directory: Path) -> dict[str, Path]:
     """The files of the host's archive."""
-    return ramdisks.unpack(_initramfs(mic)[ramdisk.initramfs.stat().st_size :], directory / "tree")
-
-
-def _initramfs(mic: Daemon) -> bytes:
-    with urllib.request.urlopen(f"{mic.url}/{_HOST}.initramfs", timeout=_MINUTE) as answer:
-        content: bytes = answer.read()
-    return content
+    return ramdisks.unpack(
+        mic.get(f"{_HOST}.initramfs")[ramdisk.initramfs.stat().st_size :], directory / "tree"
+    )
 
 
 def _sha256(path: Path) -> str:
@@ -69,7 +63,9 @@ def test_glean_takes_the_network_data_that_is_in_the_initramfs(
 ) -> None:
     with daemon.running(_hosts(tmp_path), _environment(ramdisk, "auto")) as mic:
         files = _files(mic, ramdisk, tmp_path)
-        report = stock_ramdisk.boot_initramfs(_initramfs(mic), ramdisk.kernel, _ARGUMENTS, tmp_path)
+        report = stock_ramdisk.boot_initramfs(
+            mic.get(f"{_HOST}.initramfs"), ramdisk.kernel, _ARGUMENTS, tmp_path
+        )
     assert report.network == NETWORK
     assert report["clients"] == ""
     # A boot from the network: the config drive is not looked for.

@@ -46,14 +46,17 @@ def test_round_trip(config: bytes) -> None:
 
 @given(st.binary(max_size=300))
 def test_archive_length_is_a_multiple_of_4(config: bytes) -> None:
-    """The kernel looks for the next archive there (buffer-format.rst)."""
+    """The kernel looks for the next archive there (buffer-format.rst).
+
+    No zeros fill it up: zstd, with which Ironic unpacks a whole initramfs, takes them for the
+    beginning of another stream.
+    """
     data = archive(config)
     assert len(data) % 4 == 0
     stream = zlib.decompressobj(wbits=31)
     stream.decompress(data)
     assert stream.eof
-    assert len(stream.unused_data) < 4
-    assert not any(stream.unused_data)
+    assert stream.unused_data == b""
 
 
 @given(st.binary(max_size=300))
