@@ -11,15 +11,14 @@ import re
 from pathlib import Path
 
 import pytest
-from e2e import agent, daemon, kernel, stock_ramdisk
+from e2e import agent, daemon, stock_ramdisk
 from e2e import ramdisk as ramdisks
 from e2e.daemon import Daemon
 from e2e.ramdisk import Ramdisk
-from e2e.stock_ramdisk import NETWORK, NETWORK_DATA, Report
+from e2e.stock_ramdisk import ARGUMENTS, NETWORK, NETWORK_DATA, Report
 
 _HOST = "worker-0"
 _URL = "https://192.0.2.2:6385"
-_ARGUMENTS = f"console=ttyS0 quiet panic=-1 {kernel.NO_TIMER_CHECK}"
 _CONF = "etc/ironic-python-agent.d/50-mic.conf"
 _DATA = "openstack/latest/network_data.json"
 _RESOLVE = "ironic-agent-resolve-config-drive.service"
@@ -35,7 +34,7 @@ def _environment(ramdisk: Ramdisk, network: str) -> dict[str, str]:
     return {
         **ramdisk.environment,
         "IRONIC_BASE_URL": _URL,
-        "MIC_KERNEL_ARGUMENTS": _ARGUMENTS,
+        "MIC_KERNEL_ARGUMENTS": ARGUMENTS,
         "MIC_RAMDISK_NETWORK": network,
     }
 
@@ -64,7 +63,7 @@ def test_glean_takes_the_network_data_that_is_in_the_initramfs(
     with daemon.running(_hosts(tmp_path), _environment(ramdisk, "auto")) as mic:
         files = _files(mic, ramdisk, tmp_path)
         report = stock_ramdisk.boot_initramfs(
-            mic.get(f"{_HOST}.initramfs"), ramdisk.kernel, _ARGUMENTS, tmp_path
+            mic.get(f"{_HOST}.initramfs"), ramdisk.kernel, ARGUMENTS, tmp_path
         )
     assert report.network == NETWORK
     assert report["clients"] == ""

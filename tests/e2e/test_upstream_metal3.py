@@ -19,7 +19,7 @@ import forkserver
 import pytest
 import ramdisk_media
 import urllib3
-from e2e import agent, kernel, parts, stock_ramdisk
+from e2e import agent, parts, stock_ramdisk
 from e2e import ramdisk as ramdisks
 from e2e.controller import served, start
 from e2e.ramdisk import Ramdisk
@@ -203,7 +203,7 @@ def booting(
         "DEPLOY_ISO": "",
         "IRONIC_AGENT_IMAGE": "",
         "IRONIC_BASE_URL": "https://192.0.2.2:6385",
-        "MIC_KERNEL_ARGUMENTS": f"console=ttyS0 quiet panic=-1 {kernel.NO_TIMER_CHECK}",
+        "MIC_KERNEL_ARGUMENTS": stock_ramdisk.ARGUMENTS,
     }
     folder = tmp_path_factory.mktemp("booting")
     with _running(kube, folder, "upstream-booting", environment) as mic:
