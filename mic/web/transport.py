@@ -242,9 +242,7 @@ class FileTransport(Server):
         except Exception:
             # One connection must not end the others.
             reason = Failure()
-            self._log.failure(
-                "{connection}: closed, for an error of mic", failure=reason, connection=self
-            )
+            self._log.failure("{client}: its connection is closed", client=self.getPeer().host)
             self.connectionLost(reason)
 
     def startWriting(self) -> None:
