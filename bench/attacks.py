@@ -31,6 +31,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
+import forkserver  # noqa: E402
 from functional.daemon import Daemon  # noqa: E402
 from functional.media import make_media  # noqa: E402
 from private_keys import FORMS, body, disguised, forms, public_key  # noqa: E402
@@ -110,7 +111,8 @@ class Attacks:
                 f"-nmstate-dir={hosts}",
             ],
             {**self.environment, **environment},
-            command=(sys.executable, "-c", _STARTS),
+            # The fork server has this version imported, and no other.
+            command=() if self._is_ours else (sys.executable, "-c", _STARTS),
             cwd=self.directory,
         )
         try:
@@ -121,11 +123,17 @@ class Attacks:
             daemon.kill()
 
     @property
+    def _is_ours(self) -> bool:
+        return self.checkout == HERE.parent
+
+    @property
     def environment(self) -> dict[str, str]:
         return {**self.media.environment, "PYTHONPATH": str(self.checkout)}
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another of mic's commands."""
+        if self._is_ours:
+            return forkserver.run(*arguments, environment=self.environment, cwd=self.directory)
         return subprocess.run(
             [sys.executable, "-c", _STARTS, *arguments],
             env={"PATH": os.environ["PATH"], **self.environment},

@@ -6,15 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-@pytest.mark.parametrize("attack", ["pull", "private-keys", "file-names", "links"])
-def test_an_attack_gets_nowhere(attack: str) -> None:
+def test_no_attack_gets_anywhere() -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "bench" / "attacks.py", attack],
+        [sys.executable, ROOT / "bench" / "attacks.py"],
         capture_output=True,
         text=True,
         timeout=300,

@@ -14,8 +14,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import forkserver
 import pytest
-from functional.daemon import MIC, ROOT, Daemon
+from functional.daemon import ROOT, Daemon
 from functional.media import IRONIC
 from miniso import with_minimal
 
@@ -60,8 +61,7 @@ def test_the_first_check_shows_what_it_says(tmp_path: Path) -> None:
         said = said.replace(str(tmp_path / "demo"), "/tmp/mic-demo-x1y2z3")
         promise = page.partition("It ends with\n\n```\n")[2].partition("```")[0]
         assert resembles(said.lstrip("\n"), promise), said
-        (tmp_path / "mic").write_text(f'#!/bin/sh\nexec {shlex.join(MIC)} "$@"\n')
-        (tmp_path / "mic").chmod(0o755)
+        server = forkserver.program(tmp_path / "mic")
         for line in tried.splitlines():
             command, _, promised = line.partition("# ")
             command = command.replace("127.0.0.1:8084", f"{host}:{port}")
@@ -74,6 +74,7 @@ def test_the_first_check_shows_what_it_says(tmp_path: Path) -> None:
                 text=True,
                 cwd=ROOT,
                 env={"PATH": os.environ["PATH"]},
+                pass_fds=[server],
                 timeout=_MINUTE,
                 check=False,
             )
@@ -95,8 +96,7 @@ def test_the_example_that_customises_one_host(tmp_path: Path) -> None:
     (tmp_path / "hosts").mkdir()
     for name, content in files:
         (tmp_path / name).write_text(content)
-    (tmp_path / "mic").write_text(f'#!/bin/sh\nexec {shlex.join(MIC)} "$@"\n')
-    (tmp_path / "mic").chmod(0o755)
+    server = forkserver.program(tmp_path / "mic")
     commands = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", tried, re.MULTILINE)
     assert [command.partition("mic ")[2].split()[0] for command, _ in commands] == [
         *("check", "build", "show")
@@ -109,10 +109,10 @@ def test_the_example_that_customises_one_host(tmp_path: Path) -> None:
             cwd=tmp_path,
             env={
                 "PATH": f"{tmp_path}:{os.environ['PATH']}",
-                "PYTHONPATH": str(ROOT),
                 "DEPLOY_ISO": "coreos.iso",
                 **IRONIC,
             },
+            pass_fds=[server],
             timeout=_MINUTE,
             check=False,
         )
@@ -135,10 +135,8 @@ class Documented:
         (folder / "worker-0.yaml").write_text(first[1])
         (folder / "invalid.yaml").write_text("interfaces: [{name: eno1, mtu: x}]")
         (folder / "examples").symlink_to(ROOT / "examples")
-        script = folder / "bin/mic"
-        script.parent.mkdir()
-        script.write_text(f'#!/bin/sh\nexec {shlex.join(MIC)} "$@"\n')
-        script.chmod(0o755)
+        (folder / "bin").mkdir()
+        self._server = forkserver.program(folder / "bin/mic")
         *exports, command = _block("<!-- test: serve -->", "sh").splitlines()
         settings = dict(line.removeprefix("export ").split("=", 1) for line in exports)
         self.iso = str(folder / "media/coreos.iso")
@@ -165,9 +163,9 @@ class Documented:
             cwd=self.folder,
             env={
                 "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
-                "PYTHONPATH": str(ROOT),
                 **self._settings,
             },
+            pass_fds=[self._server],
             timeout=_MINUTE,
             check=False,
         )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import configparser
 import json
-import os
 import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from certificates import issue
-from functional.daemon import MIC, ROOT
+from forkserver import run
+from functional.daemon import ROOT
 
 from mic.cli.demo import write_samples
 from mic.cli.flags import parse_flags
@@ -21,18 +20,6 @@ from mic.settings.table import VARIABLES, flags_of
 
 EXAMPLES = ROOT / "examples"
 DOCUMENTS = sorted(EXAMPLES.glob("nmstate/*.yaml"))
-
-
-def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*MIC, *arguments],
-        env={"PATH": os.environ["PATH"], **environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def test_documents_convert_without_a_warning() -> None:
@@ -89,8 +76,8 @@ def test_images_of_a_disconnected_site_carry_its_settings(tmp_path: Path) -> Non
         for name, value in settings.items()
     }
     host, image = EXAMPLES / "nmstate/static.yaml", tmp_path / "static.iso"
-    assert run("check", host, **environment).stdout == "1 file: 0 errors, 0 warnings\n"
-    built = run("build", host, "-output", image, **environment)
+    assert run("check", host, environment=environment).stdout == "1 file: 0 errors, 0 warnings\n"
+    built = run("build", host, "-output", image, environment=environment)
     assert (built.returncode, built.stderr) == (0, "")
     shown = run("show", "-show-secrets", image).stdout
     assert 'location = "registry.example.com:5000/metal3-io"' in shown

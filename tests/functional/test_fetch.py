@@ -10,10 +10,11 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import forkserver
 import pytest
 from fetching import BEFORE, DIGEST, ISO, complete, files, there_before
 from functional.daemon import MIC, ROOT, eventually
@@ -30,21 +31,42 @@ def start(
     *arguments: str,
     environment: Mapping[str, str] | None = None,
     **more: Any,
-) -> subprocess.Popen[str]:
-    given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **(environment or {})}
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(
-        [*MIC, "fetch", *arguments], env=given, cwd=directory, text=True, **{**pipes, **more}
+) -> forkserver.Process:
+    given = {"PATH": os.environ["PATH"], **(environment or {})}
+    return forkserver.start(["fetch", *arguments], environment=given, cwd=directory, **more)
+
+
+def end(process: forkserver.Process, given: str = "") -> tuple[int, str, str]:
+    """Its exit status and what it wrote, once it has ended."""
+    out, err = process.communicate(given.encode(), timeout=60)
+    return process.wait(), out.decode(), err.decode()
+
+
+def run(
+    directory: Path,
+    *arguments: str,
+    given: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> tuple[int, str, str]:
+    pipe = subprocess.PIPE
+    return end(start(directory, *arguments, environment=environment, stdin=pipe), given)
+
+
+def run_program(
+    *arguments: str, before: Callable[[], None], cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run it in a process of its own, which is made different ``before``."""
+    return subprocess.run(
+        [*MIC, "fetch", *arguments],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        preexec_fn=before,
     )
-
-
-def run(directory: Path, *arguments: str, **more: Any) -> tuple[int, str, str]:
-    given = more.pop("input", None)
-    if given is not None:
-        more["stdin"] = subprocess.PIPE
-    process = start(directory, *arguments, **more)
-    out, err = process.communicate(given, timeout=60)
-    return process.returncode, out, err
 
 
 OUTPUT = ("-output", "coreos.iso")
@@ -69,9 +91,9 @@ def test_takes_metadata_from_standard_input(tmp_path: Path) -> None:
         place = '{"architectures": {"aarch64": {"artifacts": {"metal": {"formats": {"iso": %s}}}}}}'
         given = place % disk
         flags = ("-stream-json", "-", "-arch", "arm64", *OUTPUT)
-        assert run(tmp_path, *flags, input=given)[0] == 0
+        assert run(tmp_path, *flags, given=given)[0] == 0
         assert files(tmp_path) == complete()
-        done, out, err = run(tmp_path, *flags[:2], "-arch", "s390x", *OUTPUT, input=given)
+        done, out, err = run(tmp_path, *flags[:2], "-arch", "s390x", *OUTPUT, given=given)
     assert (done, out) == (1, "")
     assert err == (
         "mic fetch: stream metadata standard input: it has nothing for the architecture s390x, "
@@ -82,7 +104,7 @@ def test_takes_metadata_from_standard_input(tmp_path: Path) -> None:
 def test_takes_a_url_from_standard_input_and_prints_no_secret(tmp_path: Path) -> None:
     with serving(ISO, status("403 Forbidden")) as server:
         url = server.url.replace("http://", "http://user:hunter2@") + "?X-Token=hunter2"
-        done, out, err = run(tmp_path, "-", *OUTPUT, input=f"{url}\n")
+        done, out, err = run(tmp_path, "-", *OUTPUT, given=f"{url}\n")
         assert server.asked[0].fields["authorization"].startswith("Basic ")
     assert (done, out) == (1, "")
     assert err == (
@@ -148,8 +170,7 @@ def test_an_interrupted_download_leaves_nothing(tmp_path: Path, number: signal.S
         part = tmp_path / ".coreos.iso.part"
         eventually(lambda: part.exists() and part.stat().st_size > 0, "the first bytes")
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (128 + number, "", "mic fetch: interrupted\n")
+        assert end(process) == (128 + number, "", "mic fetch: interrupted\n")
     assert files(tmp_path) == before
 
 
@@ -171,8 +192,7 @@ def test_an_interrupted_verification_leaves_nothing(tmp_path: Path) -> None:
         started = programs / "gpgv.pid"
         eventually(lambda: started.exists() and started.read_text(), "gpgv runs")
         process.terminate()
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (143, "", "mic fetch: interrupted\n")
+        assert end(process) == (143, "", "mic fetch: interrupted\n")
     assert files(tmp_path) == before
     number = int(started.read_text())
     eventually(lambda: not Path(f"/proc/{number}").exists() or is_dead(number), "gpgv ended")
@@ -191,7 +211,7 @@ def test_the_next_run_continues(tmp_path: Path, number: signal.Signals) -> None:
         half = len(ISO) // 2
         eventually(lambda: part.exists() and part.stat().st_size == half, "half of the file")
         process.send_signal(number)
-        process.communicate(timeout=30)
+        end(process)
         done, _, err = run(tmp_path, server.url, *OUTPUT, "-resume", "-sha256", DIGEST)
         assert done == 0, err
         assert server.asked[-1].fields["range"] == f"bytes={half}-"
@@ -205,9 +225,9 @@ def test_a_file_too_large_for_the_system_changes_nothing(tmp_path: Path) -> None
         resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, LIMIT))
 
     with serving(ISO) as server:
-        done, out, err = run(tmp_path, server.url, *OUTPUT, preexec_fn=limit)
-    assert (done, out) == (1, "")
-    assert err == f"mic fetch: {tmp_path}/coreos.iso: File too large\n"
+        done = run_program(server.url, *OUTPUT, before=limit, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"mic fetch: {tmp_path}/coreos.iso: File too large\n"
     assert files(tmp_path) == before
 
 
@@ -251,19 +271,14 @@ def test_a_directory_that_cannot_be_written_to(tmp_path: Path) -> None:
 
     with serving(ISO) as server:
         try:
-            done, out, err = run(
-                Path("/"),
-                server.url,
-                "-output",
-                str(there / "coreos.iso"),
-                preexec_fn=another_user,
-            )
+            output = ("-output", str(there / "coreos.iso"))
+            done = run_program(server.url, *output, before=another_user, cwd=Path("/"))
         except (OSError, subprocess.SubprocessError):
             pytest.skip("another user cannot run mic here")
-    if "Permission denied" not in err and "Error" in err:
+    if "Permission denied" not in done.stderr and "Error" in done.stderr:
         pytest.skip("another user cannot run mic here")
-    assert (done, out) == (1, "")
-    assert err == f"mic fetch: {there}/coreos.iso: Permission denied\n"
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"mic fetch: {there}/coreos.iso: Permission denied\n"
     assert server.asked == []
 
 
@@ -286,9 +301,9 @@ def test_shows_progress_on_a_terminal_only(tmp_path: Path) -> None:
                 shown += more
         except OSError:
             pass  # the other end was closed
-        out, _ = process.communicate(timeout=30)
+        done, out, _ = end(process)
         os.close(leader)
-    assert process.returncode == 0
+    assert done == 0
     assert re.search(
         rb"\r\x1b\[K\[#* *\] \d+ %, \d+ of \d+ MiB, [\d.]+ MiB/s, \d+:\d\d left", shown
     )
@@ -315,8 +330,6 @@ def test_static_mode_takes_up_what_was_fetched(tmp_path: Path) -> None:
     with serving(ISO) as server:
         assert run(tmp_path, server.url, *OUTPUT, "-sha256", DIGEST)[0] == 0
     environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
         "DEPLOY_ISO": str(tmp_path / "coreos.iso"),
         "IRONIC_AGENT_IMAGE": "quay.io/ipa",
         "IRONIC_BASE_URL": "http://192.0.2.2:6385",
@@ -324,14 +337,7 @@ def test_static_mode_takes_up_what_was_fetched(tmp_path: Path) -> None:
     }
 
     def check() -> tuple[int, str]:
-        done = subprocess.run(
-            [*MIC, "check", "-nmstate-dir", str(hosts)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        done = forkserver.run("check", "-nmstate-dir", hosts, environment=environment)
         return done.returncode, done.stdout
 
     assert check()[0] == 0

@@ -10,9 +10,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import forkserver
 import pytest
 import ramdisk_media
-from functional.daemon import MIC, ROOT, Daemon, eventually
+from functional.daemon import Daemon, eventually
 from functional.media import tcp_client
 from functional.wire import Answer, Wire
 from toys import Bytes, put
@@ -55,14 +56,7 @@ class Served:
             return wire.answer(method)
 
     def run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [*MIC, *arguments],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **self.environment},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = forkserver.run(*arguments, environment=self.environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

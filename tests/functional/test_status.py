@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,18 @@ def in_own_network() -> list[str]:
 
 
 def needs(prefix: Sequence[str]) -> None:
+    if missing := _missing(tuple(prefix)):
+        pytest.skip(missing)
+
+
+@cache
+def _missing(prefix: tuple[str, ...]) -> str:
+    """Why mic cannot be run behind ``prefix`` here, if it cannot."""
     try:
         trial = subprocess.run([*prefix, *MIC, "-h"], cwd=ROOT, capture_output=True, check=False)
     except FileNotFoundError as error:
-        pytest.skip(str(error))
-    if trial.returncode:
-        pytest.skip(f"not possible here: {trial.stderr.decode().strip()}")
+        return str(error)
+    return f"not possible here: {trial.stderr.decode().strip()}" if trial.returncode else ""
 
 
 def ask(*arguments: str, prefix: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
