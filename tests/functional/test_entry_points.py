@@ -36,10 +36,11 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     environment = directory / "environment"
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     scripts = environment / "bin"
     (packages,) = environment.glob("lib/python*/site-packages")
-    install = [scripts / "python", "-m", "pip", "install", "-q", "--no-deps", source]
+    pip = [sys.executable, "-m", "pip", "--python", scripts / "python"]
+    install = [*pip, "install", "-q", "--no-deps", source]
     done = subprocess.run(install, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"a wheel cannot be built here: {done.stderr.splitlines()[-1:]}")
@@ -178,7 +179,7 @@ def test_twistd_reports_a_port_that_is_taken(
 
 @pytest.mark.parametrize(
     "command",
-    ["build", "check", "controller", "demo", "keyfiles", "show", "static", "status"],
+    ["build", "check", "controller", "demo", "fetch", "keyfiles", "show", "static", "status"],
 )
 def test_every_command_starts(programs: Path, tmp_path: Path, command: str) -> None:
     """Other tests start it where its modules are imported already."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
+import pyproject_hooks
 import pytest
+from build import BuildBackendException, ProjectBuilder
+from build.env import DefaultIsolatedEnv
 from functional.daemon import ROOT
 
 _EPOCH = "1700000000"
@@ -18,8 +20,11 @@ _SOURCES = ("mic", "share", "twisted")
 _FILES = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "CHANGELOG.md", "SECURITY.md")
 
 
-def built(folder: Path, time: int) -> dict[str, bytes]:
-    """Return the packages built from a copy of the sources whose files are of ``time``, by name."""
+def built(environment: DefaultIsolatedEnv, folder: Path, time: int) -> dict[str, bytes]:
+    """Return the packages built from a copy of the sources whose files are of ``time``, by name.
+
+    As ``python -m build`` does: a source archive, and a wheel from what is in that.
+    """
     source = folder / "source"
     source.mkdir(parents=True)
     for name in _SOURCES:
@@ -28,21 +33,34 @@ def built(folder: Path, time: int) -> dict[str, bytes]:
         shutil.copy(ROOT / name, source / name)
     for path in source.rglob("*"):
         os.utime(path, (time, time))
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", folder / "dist", source],
-        env={**os.environ, "SOURCE_DATE_EPOCH": _EPOCH},
-        capture_output=True,
-        text=True,
-        check=False,
+    dist = folder / "dist"
+    with tarfile.open(_built(environment, "sdist", source, dist)) as archive:
+        archive.extractall(folder, filter="data")
+        unpacked = folder / os.path.commonpath(archive.getnames())
+    _built(environment, "wheel", unpacked, dist)
+    return {path.name: path.read_bytes() for path in dist.iterdir()}
+
+
+def _built(environment: DefaultIsolatedEnv, kind: str, source: Path, dist: Path) -> str:
+    builder = ProjectBuilder.from_isolated_env(
+        environment, source, runner=pyproject_hooks.quiet_subprocess_runner
     )
-    if done.returncode:
-        pytest.skip(f"packages cannot be built here: {done.stderr.splitlines()[-1:]}")
-    return {path.name: path.read_bytes() for path in (folder / "dist").iterdir()}
+    if kind == "sdist":
+        environment.install(builder.build_system_requires)
+    environment.install(builder.get_requires_for_build(kind))
+    return builder.build(kind, dist)
 
 
-def test_packages_are_reproducible_and_complete(tmp_path: Path) -> None:
-    first = built(tmp_path / "one", 1600000000)
-    second = built(tmp_path / "two", 1500000000)
+def test_packages_are_reproducible_and_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", _EPOCH)
+    try:
+        with DefaultIsolatedEnv() as environment:
+            first = built(environment, tmp_path / "one", 1600000000)
+            second = built(environment, tmp_path / "two", 1500000000)
+    except (BuildBackendException, subprocess.CalledProcessError) as error:
+        pytest.skip(f"packages cannot be built here: {error}")
     assert sorted(first) == sorted(second)
     assert [name for name in first if first[name] != second[name]] == []
     (wheel,) = (tmp_path / "one/dist").glob("*.whl")
