@@ -7,7 +7,6 @@ Answers come after ``latency()`` seconds of ``clock``; ``fault`` may fail a requ
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +98,7 @@ class MemoryKubernetes:
         else:
             version = self._version
             found = [
-                copy.deepcopy(body)
+                _copy(body)
                 for (plural, _, _), body in sorted(self._objects.items())
                 if plural == str(resource) and _matches(body, namespace, label_selector)
             ]
@@ -144,7 +143,7 @@ class MemoryKubernetes:
     async def get(self, resource: Resource, *, namespace: str, name: str) -> Json:
         object_path(resource, namespace, name)
         await self._arrive("get", resource, name)
-        return copy.deepcopy(self._found(resource, namespace, name))
+        return _copy(self._found(resource, namespace, name))
 
     async def create(self, resource: Resource, body: Json) -> Json:
         metadata = body["metadata"]
@@ -156,7 +155,7 @@ class MemoryKubernetes:
     async def replace(self, resource: Resource, body: Json) -> Json:
         _path_of(resource, body)
         await self._arrive("update", resource, body["metadata"]["name"])
-        old, new = self._locked(resource, body), copy.deepcopy(body)
+        old, new = self._locked(resource, body), _copy(body)
         for kept in ("creationTimestamp", "generation", "uid"):
             if kept in old["metadata"]:
                 new["metadata"][kept] = old["metadata"][kept]
@@ -174,16 +173,14 @@ class MemoryKubernetes:
         _path_of(resource, body, "status")
         await self._arrive("update status", resource, body["metadata"]["name"])
         old = self._locked(resource, body, "/status")
-        return self._store(
-            resource, old, {**copy.deepcopy(old), "status": copy.deepcopy(body["status"])}
-        )
+        return self._store(resource, old, {**_copy(old), "status": _copy(body["status"])})
 
     # --- what others do to the cluster ----------------------------------------------------------
 
     def add(self, resource: Resource, body: Json) -> Json:
         """As ``kubectl create``: uid, generation, version are the server's."""
         self._uids += 1
-        new = copy.deepcopy(body)
+        new = _copy(body)
         new.pop("status", None)
         metadata = new["metadata"]
         if "name" not in metadata:
@@ -217,13 +214,11 @@ class MemoryKubernetes:
     def find(self, resource: Resource, namespace: str, name: str) -> Json | None:
         """The object as it is, without a request."""
         body = self._objects.get((str(resource), namespace, name))
-        return copy.deepcopy(body)
+        return _copy(body)
 
     def all(self, resource: Resource) -> list[Json]:
         """Every object of a kind, without a request."""
-        return [
-            copy.deepcopy(each) for key, each in self._objects.items() if key[0] == str(resource)
-        ]
+        return [_copy(each) for key, each in self._objects.items() if key[0] == str(resource)]
 
     def compact(self) -> None:
         """Forget the history: any older version is gone."""
@@ -285,7 +280,7 @@ class MemoryKubernetes:
                 new["metadata"]["generation"] = old["metadata"]["generation"] + 1
             new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
             if new == old:
-                return copy.deepcopy(old)  # a write that changes nothing makes no version
+                return _copy(old)  # a write that changes nothing makes no version
         metadata = new["metadata"]
         if "deletionTimestamp" in metadata and not _finalizers(new):
             assert old is not None
@@ -294,14 +289,14 @@ class MemoryKubernetes:
         metadata["resourceVersion"] = str(self._version)
         self._objects[(str(resource), metadata["namespace"], metadata["name"])] = new
         self._publish(str(resource), old, new)
-        return copy.deepcopy(new)
+        return _copy(new)
 
     def _remove(self, resource: Resource, old: Json) -> Json:
         self._version += 1
         metadata = old["metadata"]
         del self._objects[(str(resource), metadata["namespace"], metadata["name"])]
         self._publish(str(resource), old, None)
-        return copy.deepcopy(old)
+        return _copy(old)
 
     def _publish(self, plural: str, before: Json | None, after: Json | None) -> None:
         change = _Change(version=self._version, resource=plural, before=before, after=after)
@@ -330,7 +325,7 @@ class MemoryKubernetes:
         after = change.after is not None and _matches(change.after, watch.namespace, watch.selector)
         if after:
             event = WatchEvent(
-                type="MODIFIED" if before else "ADDED", object=copy.deepcopy(change.after or {})
+                type="MODIFIED" if before else "ADDED", object=_copy(change.after or {})
             )
         elif before:
             # The object as it was, with the version of what took it out of sight.
@@ -341,6 +336,15 @@ class MemoryKubernetes:
         else:
             return
         watch.on_event(event)
+
+
+def _copy(value: Any) -> Any:
+    """A copy of JSON, many times as fast as `copy.deepcopy`, which cares for circles."""
+    if isinstance(value, dict):
+        return {name: _copy(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_copy(each) for each in value]
+    return value
 
 
 def _path_of(resource: Resource, body: Json, subresource: str = "") -> str:
@@ -373,12 +377,12 @@ def _matches(body: Json, namespace: str, selector: str) -> bool:
 
 def _merged(old: Json, change: dict[str, Any]) -> Json:
     """RFC 7396: null removes."""
-    new = copy.deepcopy(old)
+    new = _copy(old)
     for name, value in change.items():
         if value is None:
             new.pop(name, None)
         elif isinstance(value, dict) and isinstance(new.get(name), dict):
             new[name] = _merged(new[name], value)
         else:
-            new[name] = copy.deepcopy(value)
+            new[name] = _copy(value)
     return new

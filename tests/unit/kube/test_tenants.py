@@ -23,6 +23,8 @@ from mic.kube.controller import Controller
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LARGE = b"#" * 900_000
 SMALL = b"interfaces: []"
+HOSTILE = 16
+"""Hosts of a hostile namespace: more than there are workers."""
 
 
 class OneAtATime(StubImages):
@@ -103,7 +105,7 @@ class Cluster:
 
 def test_a_new_object_waits_for_one_build_of_a_hostile_namespace() -> None:
     cluster = Cluster()
-    for number in range(40):
+    for number in range(HOSTILE):
         cluster.host("hostile", f"host-{number}", LARGE)
     cluster.until(lambda: len(cluster.images.begun) == 3)
     cluster.host("victim", "host")
@@ -162,9 +164,9 @@ def test_edits_without_end_cost_others_no_more_than_a_turn() -> None:
 def _attacked() -> Cluster:
     """A cluster with three small hosts, of which one process after another served all."""
     cluster = Cluster()
-    for number in range(40):
+    for number in range(HOSTILE):
         cluster.host("hostile", f"host-{number}", LARGE)
-    for number in range(40, 43):
+    for number in range(HOSTILE, HOSTILE + 3):
         cluster.host("victim", f"host-{number}")
     cluster.until(lambda: cluster.all_ready("hostile") and cluster.all_ready("victim"))
     return cluster
@@ -190,12 +192,12 @@ def test_builds_an_object_that_was_put_off_in_its_latest_state() -> None:
     cluster = _attacked()
     cluster.restart()
     cluster.until(lambda: len(cluster.images.begun) == 1)
-    cluster.edit("hostile", "host-20", b"garbage")
-    cluster.api.delete(PREPROVISIONING_IMAGES, "hostile", "host-21")
+    cluster.edit("hostile", "host-13", b"garbage")
+    cluster.api.delete(PREPROVISIONING_IMAGES, "hostile", "host-14")
     cluster.until(lambda: cluster.controller.settled)
-    image = cluster.api.find(PREPROVISIONING_IMAGES, "hostile", "host-20") or {}
+    image = cluster.api.find(PREPROVISIONING_IMAGES, "hostile", "host-13") or {}
     assert condition(image, "Error")["status"] == "True"
-    assert cluster.api.find(PREPROVISIONING_IMAGES, "hostile", "host-21") is None
+    assert cluster.api.find(PREPROVISIONING_IMAGES, "hostile", "host-14") is None
     cluster.stop()
 
 
@@ -233,5 +235,5 @@ def test_large_documents_are_read_when_they_are_built() -> None:
     cluster.restart()
     cluster.until(lambda: cluster.controller.settled)
     reads = Counter(name for verb, _, name in cluster.api.requests if verb == "get")
-    assert reads == {f"net-host-{number}": 1 for number in range(40)}
+    assert reads == {f"net-host-{number}": 1 for number in range(HOSTILE)}
     cluster.stop()
