@@ -32,7 +32,7 @@ from unread_attacks import (
     send_one_by_one,
 )
 
-CLIENTS = 16
+CLIENTS = 8
 LIMIT = 16 * KIB
 """Bytes that a client may cost which does not read, wherever in an image its answer begins."""
 HEAD_LIMIT = 20 * KIB
