@@ -12,7 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from kubeserver import KubeServer
+from kubeserver import KubeServer, running
 from twisted.internet import reactor
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
@@ -58,6 +58,46 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("there is no shared test data here (MIC_SHARED)")
     return folder
+
+
+_LONGEST = (
+    "test_unread_answers",
+    "test_tls",
+    "test_entry_points",
+    "test_static_mode",
+    "test_limits",
+    "test_status",
+    "test_base_files",
+    "test_request_heads",
+    "test_http_contract",
+    "test_fetch",
+    "test_secret_changes",
+    "test_converges",
+    "test_tenants",
+    "test_growth",
+    "test_kubernetes_api",
+    "test_attacks",
+    "test_packages",
+    "test_logging",
+    "test_connections",
+    "test_keyfiles_command",
+    "test_metrics",
+    "test_site",
+    "test_documented_commands",
+)
+"""Modules that take long, some of them with one or two tests."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores: those with daemons wait a good part of their time."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest modules, so that no worker has one alone at the end."""
+    rank = {name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -128,6 +168,8 @@ def _no_failure_dropped(request: pytest.FixtureRequest) -> Iterator[None]:
     failures: list[LogEvent] = []
     with _collect_failures(failures):
         gc.collect()
+    # What lives on is no garbage of the next module: to look at it again costs as much each time.
+    gc.freeze()
     if failures:
         again = [sys.executable, "-m", "pytest", "-q", "-n0", "--collect-garbage=test"]
         run = subprocess.run(
@@ -140,10 +182,5 @@ def _no_failure_dropped(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeServer]:
     """A real API server with our manifests applied; skips where there is none."""
-    server = KubeServer(tmp_path_factory.mktemp("kube"))
-    try:
-        server.start()
-        server.install()
+    with running(tmp_path_factory.mktemp("kube")) as server:
         yield server
-    finally:
-        server.stop()

@@ -13,6 +13,8 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,18 @@ def assets() -> Path:
     if all((folder / name).is_file() for name in ("etcd", "kube-apiserver", "kubectl")):
         return folder
     pytest.skip(f"no kube-apiserver, etcd and kubectl in {folder} (KUBEBUILDER_ASSETS)")
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[KubeServer]:
+    """A control plane in ``folder`` with our manifests applied."""
+    server = KubeServer(folder)
+    try:
+        server.start()
+        server.install()
+        yield server
+    finally:
+        server.stop()
 
 
 class KubeServer:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 import pytest_twisted
 from kube_memory import MemoryKubernetes
-from kubeserver import ADMINISTRATOR, KubeServer
+from kubeserver import ADMINISTRATOR, KubeServer, running
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 
@@ -155,6 +155,13 @@ def memory() -> Side:
         end_watches=lambda: reactor.callLater(0.01, api.end_watches),
         asked=lambda: len(api.requests),
     )
+
+
+@pytest.fixture(scope="module")
+def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeServer]:
+    """A real API server that ends with the module: idle it would take a tenth of a core."""
+    with running(tmp_path_factory.mktemp("kube")) as server:
+        yield server
 
 
 @pytest.fixture
