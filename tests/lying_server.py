@@ -288,6 +288,8 @@ class LyingServer:
             if not more:
                 return
             data += more
+            if not data[:1].isalpha():
+                return  # as of a server that is spoken to in TLS
         line, *fields = data.decode("latin-1").split("\r\n\r\n")[0].split("\r\n")
         pairs = (each.partition(": ") for each in fields)
         asked = Asked(
