@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import forkserver
+from descriptors import open_files
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE = 20.0
@@ -120,6 +121,20 @@ class Daemon:
     def descriptors(self) -> int:
         """How many file descriptors it has open."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def clients(self) -> set[int]:
+        """The ports of the TCP clients whose connections it has open.
+
+        Descriptors do not tell: it opens others while it looks for changes.
+        """
+        inodes = set(re.findall(r"socket:\[(\d+)\]", " ".join(open_files(self.pid))))
+        rows = [
+            row.split()
+            for name in ("tcp", "tcp6")
+            for row in Path(f"/proc/{self.pid}/net/{name}").read_text().splitlines()[1:]
+        ]
+        # The columns of proc_net_tcp(5): the remote address is the third, the inode the tenth.
+        return {int(row[2].rpartition(":")[2], 16) for row in rows if row[9] in inodes} - {0}
 
     def resident(self) -> int:
         """Its resident memory in bytes."""

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 _CHUNK = 256 * 1024
+_TCP_CLOSE = 7
+"""The state of a connection that is over (linux/tcp_states.h)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,17 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._buffer = bytearray()
+
+    @property
+    def port(self) -> int:
+        """Its port at this end of a TCP connection."""
+        port: int = self.sock.getsockname()[1]
+        return port
+
+    @property
+    def is_reset(self) -> bool:
+        """Whether the other end of a TCP connection has broken it off."""
+        return self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
 
     def __enter__(self) -> Wire:
         return self
