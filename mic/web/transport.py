@@ -240,10 +240,14 @@ class FileTransport(Server):
             else:
                 self.connectionLost(Failure(ConnectionLost()))
         except Exception:
-            # One connection must not end the others.
-            reason = Failure()
-            self._log.failure("{client}: its connection is closed", client=self.getPeer().host)
-            self.connectionLost(reason)
+            # One connection must not end the others, nor be read again and again.
+            reason, client = Failure(), self.getPeer().host
+            self._log.failure("{client}: its connection is closed", client=client)
+            self.stopReading()
+            try:
+                self.connectionLost(reason)
+            except Exception:
+                self._log.failure("{client}: its connection could not be closed", client=client)
 
     def startWriting(self) -> None:
         """Ask for writability, unless the queue is being seen to."""

@@ -18,10 +18,12 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import AlreadyCalledError, Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent
+from twisted.python.failure import Failure
 
 from mic.media.basefile import BaseFile, open_base
 from mic.settings.model import Tcp
@@ -366,6 +368,67 @@ async def test_an_error_of_a_protocol_ends_its_connection_alone(
     assert [event["log_failure"].type for event in logged_failures] == [ZeroDivisionError]
     logged_failures.clear()
     other.close()
+
+
+class Stubborn:
+    """A producer that cannot be stopped at first."""
+
+    def __init__(self, transport: FileTransport) -> None:
+        self._transport = transport
+        transport.registerProducer(self, True)
+
+    def pauseProducing(self) -> None:
+        pass
+
+    def resumeProducing(self) -> None:
+        pass
+
+    def stopProducing(self) -> None:
+        self._transport.producer = None
+        raise LookupError("cannot stop")
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("where", ["protocol", "producer"])
+async def test_an_error_while_a_connection_is_closed_ends_that_one_alone(
+    servers: tuple[Servers, int], logged_failures: list[LogEvent], where: str
+) -> None:
+    factory, port = servers
+
+    def answer(transport: FileTransport, data: bytes) -> None:
+        if data == b"?":
+            transport.write(data)
+            return
+        if where == "producer":
+            Stubborn(transport)
+        else:
+            # Its Deferred cannot fire twice: that raises when the connection is lost.
+            transport.protocol.lost.callback(None)
+        raise ValueError(data)
+
+    factory.answer = answer
+    other = connect(port)
+    await factory.made
+    factory.made = Deferred()
+
+    def read() -> bytes:
+        with connect(port) as failing:
+            failing.sendall(b"!")
+            other.sendall(b"?")
+            received = other.recv(9)
+            if where == "producer":
+                # Whatever comes of it now is not read.
+                failing.sendall(b"!")
+            other.sendall(b"?")
+            return received + other.recv(9)
+
+    assert await deferToThread(read) == b"??"
+    kinds = [event["log_failure"].type for event in logged_failures]
+    assert kinds == [ValueError, LookupError if where == "producer" else AlreadyCalledError]
+    logged_failures.clear()
+    other.close()
+    if where == "producer":
+        (await factory.made).transport.connectionLost(Failure(ConnectionDone()))
 
 
 @pytest_twisted.ensureDeferred
