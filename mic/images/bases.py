@@ -20,7 +20,7 @@ from mic.images.opening import Opened, change_times, failed, open_bases
 from mic.images.retries import Retries
 from mic.media.base import DERIVED, IMAGES, Base, Kind, Ramdisk
 from mic.media.basefile import BaseChanged, BaseFile, unreadable, version_of
-from mic.media.catalog import BasePaths, catalog
+from mic.media.catalog import BasePaths, Part, catalog
 from mic.media.kernel import unpacked
 from mic.media.probe import Doubt
 from mic.media.virtual_iso import size_problem, virtual_iso
@@ -28,6 +28,10 @@ from mic.media.virtual_iso import size_problem, virtual_iso
 _Wanted = tuple[Kind, str, str]
 _VIRTUAL = (Kind.KERNEL, Kind.INITRAMFS, Kind.BOOT_LOADER)
 """The base files that virtual ISOs are made of."""
+
+_TRIES = 3
+"""How often these are asked for until none was replaced meanwhile. On file systems where each look
+shows another file that never happens."""
 
 
 class Bases:
@@ -70,7 +74,7 @@ class Bases:
         self._alone = Once()
         self._restless = Once()
         self._current: dict[_Wanted, Base] = {}
-        self._isolinux = IsolinuxFiles(paths.isolinux, threads)
+        self._isolinux = IsolinuxFiles(paths.isolinux, threads, self._notify)
         self.changed: list[Callable[[], None]] = []
 
     @property
@@ -164,35 +168,45 @@ class Bases:
         """
         if self._is_virtual(kind):
             return await self._load_virtual(stream, architecture)
-        part = self._catalog.select(kind, stream=stream, architecture=architecture)
-        if part is None:
+
+        def select() -> Part | None:
+            return self._catalog.select(kind, stream=stream, architecture=architecture)
+
+        if select() is None:
             await self._find()
-            part = self._catalog.select(kind, stream=stream, architecture=architecture)
-        if part is None:
-            raise BaseUnavailable(missing(kind, stream, architecture or self.host_architecture))
-        loaded = await self._load(part.path)
-        base = loaded.bases[kind]
-        if isinstance(base, MicError):
-            raise without_frames(base)
-        if base.gzipped:
-            base = await self._unpacking.run(base.file, partial(self._unpack, loaded, base))
-        self._current[kind, stream, architecture] = base
-        return base
+        while (part := select()) is not None:
+            loaded = await self._load(part.path)
+            base = loaded.bases[kind]
+            if isinstance(base, Base) and base.gzipped:
+                base = await self._unpacking.run(base.file, partial(self._unpack, loaded, base))
+            # Reading takes seconds: another file, or version of it, may be in force by now.
+            if part == select() and loaded is self._loaded.get(part.path):
+                if isinstance(base, MicError):
+                    raise without_frames(base)
+                self._current[kind, stream, architecture] = base
+                return base
+        raise BaseUnavailable(missing(kind, stream, architecture or self.host_architecture))
 
     def _is_virtual(self, kind: Kind) -> bool:
         return kind is Kind.ISO and self._paths.ramdisk is Ramdisk.IPA
 
     async def _load_virtual(self, stream: str, architecture: str) -> Base:
-        kernel, initramfs, boot_loader = [
-            await self.load(kind, stream=stream, architecture=architecture) for kind in _VIRTUAL
-        ]
         bios = (architecture or self.host_architecture) == "x86_64"
+        for _ in range(_TRIES):
+            kernel, initramfs, boot_loader = parts = [
+                await self.load(kind, stream=stream, architecture=architecture) for kind in _VIRTUAL
+            ]
+            isolinux = await self._isolinux.load() if bios else None
+            # Each may have been replaced while the next one was read.
+            in_force = [self._current.get((kind, stream, architecture)) for kind in _VIRTUAL]
+            if all(one is other for one, other in zip(parts, in_force, strict=True)):
+                break
         base = virtual_iso(
             kernel=kernel,
             initramfs=initramfs,
             boot_loader=boot_loader,
             grub_config=self._paths.grub_config,
-            isolinux=await self._isolinux.load() if bios else None,
+            isolinux=isolinux,
         )
         wanted = (Kind.ISO, stream, architecture)
         if self._current.get(wanted) != base:
@@ -222,8 +236,7 @@ class Bases:
         if at_once:
             self._retries.clear()
         await self._find()
-        if await self._isolinux.refresh():
-            self._notify()
+        await self._isolinux.refresh()
         stale = await self._threads.run(self._stale, list(self._loaded.items()), at_once)
         for path in stale:
             await self._load(path, again=True)
@@ -331,6 +344,9 @@ class Bases:
             loaded = await self._threads.run(
                 open_bases, path, kinds, architectures, self.minimal, self._checksums
             )
+        if path not in self._catalog.paths:
+            # It went meanwhile: kept, it would stay open until the next change.
+            return loaded
         self._report(path, kinds[0], loaded, before.doubts if before is not None else ())
         self._loaded[path] = loaded
         if loaded.can_pass:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from mic.common.errors import MicError, NotReady, without_frames
 from mic.common.threads import Threads
@@ -14,12 +15,14 @@ class IsolinuxFiles:
     """Reads the files of a directory, and again when they change; no directory, no files.
 
     Two files of 150 KiB are kept in memory: ISOLINUX learns its place in the ISO, so its bytes are
-    not those of the file.
+    not those of the file. ``changed`` is called when the files in force, or their error, became
+    others; the first read is no change.
     """
 
-    def __init__(self, directory: str, threads: Threads) -> None:
+    def __init__(self, directory: str, threads: Threads, changed: Callable[[], None]) -> None:
         self._directory = directory
         self._threads = threads
+        self._changed = changed
         self._found: object = None
         self._state: Isolinux | MicError | None = None
 
@@ -34,18 +37,16 @@ class IsolinuxFiles:
             raise without_frames(self._state)
         return self._state
 
-    async def refresh(self) -> bool:
-        """Read the files if they have changed, or could not be read; return whether that is news.
-
-        The first read is none.
-        """
+    async def refresh(self) -> None:
+        """Read the files if they have changed, or could not be read."""
         if not self._directory:
-            return False
+            return
         found, state = await self._threads.run(self._read)
         before, self._found = self._state, found
         if state is not None:
             self._state = state
-        return before is not None and _comparable(self._state) != _comparable(before)
+        if before is not None and _comparable(self._state) != _comparable(before):
+            self._changed()
 
     def problems(self) -> list[str]:
         """Return why the files cannot be used."""

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from descriptors import open_files
+from heldthreads import HeldThreads
 from miniso import with_minimal
 from toys import (
     INITRAMFS,
@@ -28,7 +29,7 @@ from toys import (
     without_bytes,
 )
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
@@ -715,6 +716,47 @@ class TestOtherFiles:
         (line,) = warned
         assert line.startswith(f"base image {tmp_path}/ipa.iso looks made for aarch64, but is ")
         assert "hosts of x86_64" in line
+
+
+class TestOtherFilesWhileOneIsRead:
+    """A base file of a gigabyte is read for seconds, and the directory may change meanwhile."""
+
+    @pytest_twisted.async_yield_fixture
+    async def threads(self) -> AsyncIterator[HeldThreads]:
+        pool = HeldThreads("open_bases")
+        pool.startService()
+        yield pool
+        await pool.stopService()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_file_that_comes_into_force_meanwhile_is_used(
+        self, bases: Bases, tmp_path: Path, threads: HeldThreads
+    ) -> None:
+        loading = ensureDeferred(bases.load(Kind.ISO))
+        await threads.has_run
+        put(tmp_path / "ipa_x86_64.iso", NEW)
+        await bases.refresh()
+        threads.let_go()
+        base = await loading
+        assert whole(base) == NEW
+        assert bases.loaded(Kind.ISO) is base
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_file_that_went_meanwhile_is_given_up(
+        self, bases: Bases, tmp_path: Path, threads: HeldThreads
+    ) -> None:
+        path = put(tmp_path / "ipa_x86_64.iso", NEW)
+        await bases.refresh()
+        loading = ensureDeferred(bases.load(Kind.ISO))
+        await threads.has_run
+        path.unlink()
+        await bases.refresh()
+        threads.let_go()
+        assert whole(await loading) == live_iso()
+        await bases.refresh()
+        assert [state.path for state in bases.states()] == [str(tmp_path / "ipa.iso")]
+        gc.collect()
+        assert f"{path} (deleted)" not in open_files()
 
 
 def content(kind: Kind = Kind.ISO, archive: bytes = b"archive") -> Content:

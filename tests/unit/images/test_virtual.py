@@ -10,7 +10,9 @@ import pytest
 import pytest_twisted
 import ramdisk_media
 from descriptors import open_files
+from heldthreads import HeldThreads
 from toys import put
+from twisted.internet.defer import ensureDeferred
 
 from mic.common.errors import BaseUnavailable
 from mic.common.threads import Threads
@@ -20,6 +22,7 @@ from mic.media.base import Kind, Ramdisk
 from mic.media.catalog import BasePaths
 from mic.media.customisation import Customisation
 from mic.media.iso9660 import Iso
+from mic.media.virtual_iso import VirtualIso
 
 ARCHIVE = Customisation(b"archive")
 
@@ -238,3 +241,45 @@ async def test_names_a_file_that_is_too_large_for_an_iso(
     assert await bases.load(Kind.INITRAMFS)
     without_iso = Bases(paths(directory, boot_loader="", isolinux=""), "x86_64", threads)
     assert await without_iso.load_all() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_other_files_of_isolinux_are_news_to_those_who_follow(
+    bases: Bases, directory: Path
+) -> None:
+    images = Store(bases, lambda: 1000.0)
+    names = ("a.iso", "b.iso")
+    entries = [
+        images.publish(name, Content(id=ImageId("", name, Kind.ISO), customisation=ARCHIVE))
+        for name in names
+    ]
+    before = [await images.load(entry) for entry in entries]
+    path = directory / "isolinux/isolinux.bin"
+    put(path, path.read_bytes() + bytes(512))
+    await bases.load_all()
+    # The fast lane serves what is composed, for as long as its files are current.
+    assert [entry.composed for entry in entries] == [None, None]
+    after = [await images.load(entry) for entry in entries]
+    assert after[0].base is after[1].base is not before[0].base
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_iso_is_of_a_kernel_and_an_initramfs_that_came_together(directory: Path) -> None:
+    threads = HeldThreads("open_bases", str(directory / "ipa.initramfs"))
+    threads.startService()
+    bases = Bases(paths(directory), "x86_64", threads)
+    loading = ensureDeferred(bases.load(Kind.ISO))
+    # The kernel was read by then.
+    await threads.has_run
+    for name in ("kernel", "initramfs"):
+        content = (directory / f"ipa.{name}").read_bytes()
+        put(directory / f"ipa_x86_64.{name}", content + bytes(512))
+    await bases.refresh()
+    threads.let_go()
+    base = await loading
+    assert isinstance(base, VirtualIso)
+    assert [each.file.path for each in (base.kernel, base.initramfs)] == [
+        str(directory / f"ipa_x86_64.{name}") for name in ("kernel", "initramfs")
+    ]
+    assert bases.loaded(Kind.ISO) is base
+    await threads.stopService()
