@@ -316,8 +316,10 @@ class ImageChannel(FlowChannel):
         self.transport.write(refusal_answer(refusal, int(time.time()), body=not self._is_head))
         self._deadline = cancel(self._deadline)
         if self._half_closed or not isinstance(self.transport, FileTransport):
-            # TLS has an end of its own, which waits for the client's.
+            # TLS has an end of its own, which waits for the client's; the answer may have stopped
+            # the reading.
             self.loseConnection()
+            self._networkProducer.resumeProducing()
         else:
             self.transport.finish_writing()
             self._deadline = self.callLater(self.site.limits.headers, self._end_refusal)

@@ -706,6 +706,22 @@ def test_plain_http_at_the_tls_port_may_come_byte_by_byte(serve: Callable[..., T
     tls.daemon.check()
 
 
+def test_a_client_that_was_refused_may_go(serve: Callable[..., Tls]) -> None:
+    tls = serve()
+    tls.daemon.wait_until_idle()
+    before = tls.daemon.descriptors()
+    for say_so in (True, False):
+        with tls.connect() as sock:
+            sock.sendall(b"NONSENSE\r\n\r\n")
+            assert sock.recv(12) == b"HTTP/1.1 400"
+            # What it leaves unread makes its end a reset.
+            while say_so and sock.recv(1024):
+                pass
+            if say_so:
+                sock.unwrap().close()
+        eventually(lambda: tls.daemon.descriptors() <= before, "it is let go of", AT_ONCE)
+
+
 def test_the_end_is_clean_for_idle_clients_of_both(serve: Callable[..., Tls], media: Media) -> None:
     tls = serve(*HTTP)
     secure, plain = tls.server(media), tls.server(media, "http")
