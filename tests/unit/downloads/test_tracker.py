@@ -31,6 +31,23 @@ def test_coverage_counts_each_byte_once(spans: list[tuple[int, int]]) -> None:
         assert coverage.covered == len(seen)
 
 
+@given(SPANS, st.integers(1, 45), st.sets(st.integers(0, 19)))
+def test_coverage_that_is_seldom_looked_at_knows_the_whole(
+    spans: list[tuple[int, int]], size: int, looks: set[int]
+) -> None:
+    coverage, seen = Coverage(), set[int]()
+    for number, (start, length) in enumerate(spans):
+        stop = min(start + length, size)
+        if start >= stop:
+            continue
+        coverage.add(start, stop)
+        seen.update(range(start, stop))
+        if number in looks:
+            assert coverage.covered == len(seen)
+        assert coverage.covers(size) == (len(seen) == size)
+    assert coverage.covered == len(seen)
+
+
 def test_coverage_of_every_pair_of_spans() -> None:
     spans = [(start, stop) for start in range(7) for stop in range(start + 1, 8)]
     for first in spans:
