@@ -24,7 +24,7 @@ from mic.kube.kubeconfig import load_configuration
 reactor = cast(Any, _reactor)
 _numbers = itertools.count(1)
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a test gives up; none waits for it when the code is right."""
 
 _WATCH_SECONDS = 4

@@ -57,7 +57,7 @@ class Run:
         items = self.kube.ask("GET", where + selector)[1]["items"]
         return sorted(items, key=lambda each: int(each["metadata"]["resourceVersion"]))
 
-    def until(self, reason: str, deadline: float = 20.0) -> Json:
+    def until(self, reason: str, deadline: float = 60.0) -> Json:
         """Wait for an event."""
 
         def look() -> Json | None:

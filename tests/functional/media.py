@@ -22,7 +22,7 @@ from mic.media.minimal import DATA
 EMBED = 256 * 1024
 """Bytes of the embed area."""
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 """Seconds a test's socket waits."""
 
 IRONIC = {

@@ -42,7 +42,7 @@ reactor = cast(Any, _reactor)
 AGENT = Agent(image="quay.example/ipa", ironic_urls=("http://192.0.2.1",))
 KEY = b"0123456789abcdef0123456789abcdef"
 CHANGES = 1000
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def document(interface: str) -> bytes:

@@ -16,7 +16,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 reactor = cast(Any, _reactor)
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Endless(Resource):

@@ -31,7 +31,7 @@ from mic.web.listen import listen
 from mic.web.transport import FileTransport
 
 DATA = random.Random(0).randbytes(6 * 1024 * 1024)
-TIMEOUT = 20.0
+TIMEOUT = 30.0
 
 
 class Server(Protocol):
