@@ -29,7 +29,7 @@ _CHECKOUT = "/srv/mic"
 _CERTIFICATES = "/etc/certificates-of-this-machine.pem"
 _PORT = 8084
 _READY = "Ctrl-C ends the demo"
-_SELECTED = ("test_keyfiles_command", "test_show", "test_entry_points", "test_static_mode")
+_SELECTED = ("test_keyfiles_command", "test_show", "test_entry_points")
 """Modules with tests of commands and daemons; ``pytest -k`` imports all others, too."""
 
 
