@@ -59,7 +59,7 @@ def place(document: Document, devices: Mapping[str, Device], notes: Notes) -> No
     _note_other_services(document.services, path, notes)
     problems.check()
     # All addresses are known now.
-    resolving = {version: _resolving(devices.values(), version) for version in (4, 6)}
+    resolving = {version: _Resolving(devices.values(), version) for version in (4, 6)}
     for each in (*servers, _Servers(None, of_all, path)):
         _add_servers(each, resolving, notes)
 
@@ -234,34 +234,53 @@ def _note_other_services(services: Sequence[Service], path: Path, notes: Notes) 
             )
 
 
-def _resolving(devices: Iterable[Device], version: int) -> list[Family]:
-    """Return the families of the devices that get the document's name servers of an IP version.
+class _Resolving:
+    """The families of the devices that get the document's name servers of an IP version.
 
     Those with a default route; else those with static addresses; else all.
     """
-    families = [each.families[version] for each in devices if version in each.families]
-    found = [family for family in families if family.has_default]
-    return found or [family for family in families if family.subnets] or families
+
+    def __init__(self, devices: Iterable[Device], version: int) -> None:
+        families = [each.families[version] for each in devices if version in each.families]
+        found = [family for family in families if family.has_default]
+        self._families = found or [family for family in families if family.subnets] or families
+        self._added: set[Address] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._families)
+
+    def add(self, server: Address) -> None:
+        """Give the families a name server."""
+        # Each one once, and no more than fit: every network may name servers for every link.
+        if server not in self._added and len(self._added) < MAX_SERVERS:
+            self._added.add(server)
+            for family in self._families:
+                _add_server(family, server)
 
 
-def _add_servers(given: _Servers, resolving: Mapping[int, list[Family]], notes: Notes) -> None:
+def _add_server(family: Family, server: Address) -> None:
+    if len(family.servers) < MAX_SERVERS:
+        family.servers[server] = None
+
+
+def _add_servers(given: _Servers, resolving: Mapping[int, _Resolving], notes: Notes) -> None:
     servers = list(dict.fromkeys(given.addresses))
     if len(servers) > MAX_SERVERS:
         notes.add(given.place, f"has more than {MAX_SERVERS} name servers: the others are not used")
     for server in servers[:MAX_SERVERS]:
         version = server.version
         own = None if given.device is None else given.device.families.get(version)
-        families = resolving[version] if own is None else [own]
-        if not families:
+        if own is not None:
+            _add_server(own, server)
+        elif resolving[version]:
+            resolving[version].add(server)
+        else:
             what = f"there is no IPv{version} to reach it by"
             notes.add(
                 given.place,
                 f"an IPv{version} name server is not used: {what}",
                 f"the name server {server} is not used: {what}",
             )
-        for family in families:
-            if len(family.servers) < MAX_SERVERS:
-                family.servers[server] = None
 
 
 def gateways_outside(family: Family) -> list[tuple[Address, Path]]:

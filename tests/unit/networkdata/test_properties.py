@@ -217,7 +217,21 @@ def _ports(count: int) -> str:
     return document(*bonds, card(), networks=[{"link": f"x{n}", "type": "y"} for n in range(count)])
 
 
-@pytest.mark.parametrize("make", [_cards, _routes, _chain, _ports])
+def _servers_for_others(count: int) -> str:
+    """Networks that name servers of the other IP version: all links get these."""
+    cards = [
+        card(f"c{n}", ethernet_mac_address=f"52:54:00:00:{n >> 8:02x}:{n & 255:02x}")
+        for n in range(count)
+    ]
+    servers = [f"fd00::{n}" for n in range(1, 20)]
+    networks = [
+        {"link": f"c{n}", "type": ("ipv4_dhcp", "ipv6_slaac")[n % 2], "dns_nameservers": servers}
+        for n in range(count)
+    ]
+    return document(*cards, networks=networks)
+
+
+@pytest.mark.parametrize("make", [_cards, _routes, _chain, _ports, _servers_for_others])
 def test_work_grows_linearly(make: Callable[[int], str]) -> None:
     small, large = (_calls(make(count)) for count in (100, 400))
     assert large < 6 * small
