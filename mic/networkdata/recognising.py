@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Any, Final
 
@@ -31,9 +32,11 @@ def is_network_data(content: Any) -> bool:
 def as_json(document: bytes) -> bytes | None:
     """Return OpenStack network data as JSON, for readers of config drives such as glean.
 
-    A document in JSON is returned as it is, one in YAML is rewritten. None for NMState, and for a
-    document without content. Raises `mic.common.problems.DocumentInvalid`.
+    A document in JSON is returned as it is, without a byte order mark, which readers of JSON
+    refuse; one in YAML is rewritten. None for NMState, and for a document without content. Raises
+    `mic.common.problems.DocumentInvalid`.
     """
+    document = document.removeprefix(codecs.BOM_UTF8)
     content = tree.read(document)
     if not is_network_data(content):
         return None

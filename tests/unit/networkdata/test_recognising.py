@@ -36,6 +36,11 @@ def test_json_is_given_as_it_is() -> None:
     assert as_json(document) == document
 
 
+def test_json_is_given_without_a_byte_order_mark() -> None:
+    document = b'{"links": []}'
+    assert as_json(b"\xef\xbb\xbf" + document) == document, "readers of JSON refuse it"
+
+
 def test_yaml_is_given_as_json() -> None:
     document = (
         b"links:\n- {id: eth0, mtu: 1500, ethernet_mac_address: 52:54:00:00:00:01}\nservices:\n"
