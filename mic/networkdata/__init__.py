@@ -6,6 +6,7 @@ and glean.
 """
 
 from mic.networkdata.generating import generate, generate_from
+from mic.networkdata.gleaning import gleaning_doubts
 from mic.networkdata.recognising import as_json, is_network_data
 
-__all__ = ["as_json", "generate", "generate_from", "is_network_data"]
+__all__ = ["as_json", "generate", "generate_from", "gleaning_doubts", "is_network_data"]

@@ -21,6 +21,7 @@ from mic.ignition.escape import oslo_config
 from mic.media.cpio import Member, packed
 from mic.media.kernel_arguments import ArgumentEdits, appended
 from mic.media.virtual_iso import AGENT_CONF_PATH, NETWORK_DATA_PATH
+from mic.networkdata import gleaning_doubts
 
 AUTHORIZED_KEYS: Final = "root/.ssh/authorized_keys"
 IRONIC_CA: Final = "etc/pki/ca-trust/source/anchors/ironic-ca.crt"
@@ -146,6 +147,9 @@ def warnings(host: RamdiskHost, network: RamdiskNetwork) -> Iterator[HostWarning
             "OpenStack network data"
         )
         yield HostWarning("network data", text, f"network data: {text}")
+    if host.network_data is not None and network is not RamdiskNetwork.NETWORKMANAGER:
+        only_glean = network is RamdiskNetwork.GLEAN
+        yield from gleaning_doubts(host.network_data, only_glean=only_glean)
 
 
 def checked_arguments(arguments: Iterable[ArgumentEdits]) -> tuple[str, ...]:

@@ -170,6 +170,17 @@ def test_glean_without_network_data_keeps_dhcp_and_warns() -> None:
     assert list(warnings(host, RamdiskNetwork.AUTO)) == []
 
 
+def test_network_data_that_glean_cannot_use_has_a_warning_where_glean_may_read_it() -> None:
+    data = b'{"links": [{"id": "a", "name": "a"}], "networks": [{"link": "a", "type": "dhcp"}]}'
+    host = RamdiskHost(network_data=data, described=True)
+    found = {each: len(list(warnings(host, each))) for each in RamdiskNetwork}
+    assert found == {
+        RamdiskNetwork.AUTO: 3,
+        RamdiskNetwork.NETWORKMANAGER: 0,
+        RamdiskNetwork.GLEAN: 4,
+    }
+
+
 def test_a_virtual_iso_has_the_same_settings_and_network_data() -> None:
     found = files(FULL, HOST)
     assert iso_files(FULL, HOST, RamdiskNetwork.AUTO) == {
