@@ -161,11 +161,7 @@ def _link(value: Any, path: Path, notes: Notes) -> Link:
     """Read a link; raises `DocumentInvalid` for members that do not go with its type."""
     members = _LINK(value, path)
     _note_misspelled(value, _LINK.keys, path, notes)
-    bond = {
-        key[len("bond_") :].replace("-", "_"): item
-        for key, item in value.items()
-        if key.startswith(_BOND_OPTION) and key != "bond_links"
-    }
+    bond = _bond_options(value, path)
     kind = members.kind
     if kind in (BOND, VLAN):
         return Link(members=members, kind=kind, bond=bond, place=path)
@@ -183,6 +179,25 @@ def _link(value: Any, path: Path, notes: Notes) -> Link:
             f"{shown(kind)!r} is not a type of link, and is taken for a network card{hint}",
         )
     return Link(members=members, kind="", bond=bond, place=path)
+
+
+def _bond_options(value: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return the members of a bond by their names without prefix, with underscores.
+
+    Raises `DocumentInvalid` for one that is given twice: the last would win without a word.
+    """
+    found: dict[str, Any] = {}
+    for key in getattr(value, "duplicate_keys", ()):
+        if key.startswith(_BOND_OPTION):
+            raise problem(path / key, "given twice")
+    for key, item in value.items():
+        if key.startswith(_BOND_OPTION) and key != "bond_links":
+            name = key[len("bond_") :].replace("-", "_")
+            if name in found:
+                what = "given twice, under two of its names"
+                raise problem(path / f"bond_{name}", what)
+            found[name] = item
+    return found
 
 
 def _note_misspelled(value: Any, known: tuple[str, ...], path: Path, notes: Notes) -> None:

@@ -289,6 +289,8 @@ def test_uuids_stay_the_same() -> None:
          "links[0].bond_links[0]: found the bond 'bond0', expected a network card"),
         ([bond("a"), bond("a", ident="bond1"), A],
          "links[1].bond_links[0]: found 'a', a port of another bond too, expected a free link"),
+        ([bond("a", **{"bond-mode": "802.3ad"}), A],
+         "links[0].bond_mode: given twice, under two of its names"),
         ([bond("a", bond_miimon=-1), A],
          "links[0].bond_miimon: found -1, expected an integer from 0 to 2147483647"),
         ([bond("a", bond_arp_ip_target="nowhere"), A],

@@ -295,6 +295,10 @@ def test_a_port_of_a_bond_has_no_network() -> None:
         ("services: [1]\n", "services[0]: found a string, expected a mapping"),
         ("links: []\nlinks: []\n", "links: given twice"),
         ("links: [{id: a, id: b}]\n", "links[0].id: given twice"),
+        (
+            "links: [{id: b, type: bond, bond_links: [], bond_mode: '1', bond_mode: '4'}]\n",
+            "links[0].bond_mode: given twice",
+        ),
     ],
 )
 def test_wrong_types(text: str, problem: str) -> None:
