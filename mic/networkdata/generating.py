@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Final
 
 from mic.common import tree
-from mic.common.addresses import Address
+from mic.common.addresses import Address, Subnet
 from mic.common.generated import Generated, HostNetwork, StaticRoute, one_line, rendered
 from mic.common.networkmanager import refusals
 from mic.common.problems import Path
@@ -91,7 +91,16 @@ def _note_doubts(devices: Sequence[Device], notes: Notes) -> None:
                         "has an address that another link has too",
                         f"{address} is an address of {owner.shown} too",
                     )
-            for (_, gateway, _), where in family.routes.items():
+            first: dict[tuple[Subnet, int | None], Address | None] = {}
+            for (destination, gateway, metric), where in family.routes.items():
+                other = first.setdefault((destination, metric), gateway)
+                if other is not None and gateway is not None and other != gateway:
+                    notes.add(
+                        where / "gateway",
+                        "another gateway is given for the route too: the host may use either",
+                        f"the route to {destination} by {other} is given too: the host may use "
+                        "either",
+                    )
                 if gateway in own:
                     notes.add(
                         where / "gateway",

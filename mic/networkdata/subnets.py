@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mic.common.addresses import Address, Subnet
 from mic.common.problems import Collector, Path, problem, shown
@@ -32,6 +32,7 @@ _ALSO: Final = {"static": "ipv4", "static6": "ipv6", "dhcp": "ipv4_dhcp", "dhcp4
 MAX_SERVERS: Final = 20
 """How many name servers a host gets; its resolver asks the first three (resolv.conf(5))."""
 MIN_IPV6_MTU: Final = 1280
+_BROADCAST: Final = 2**32 - 1
 _DNS: Final = "dns"
 
 
@@ -99,7 +100,7 @@ def _place_network(
     with problems:
         gateway = network.gateway
         if gateway is not None and gateway.value:
-            _check_version(gateway, version, path / "gateway")
+            _check_gateway(gateway, version, path / "gateway")
             default = Subnet(Address(version, 0), 0)
             family.routes.setdefault((default, gateway, None), path)
     for index, route in enumerate(network.routes or ()):
@@ -108,7 +109,7 @@ def _place_network(
     servers = [*_services(network.services, path / "services", problems)]
     for index, text in enumerate(network.name_servers or ()):
         with problems:
-            servers.append(readers.address(text, path / "dns_nameservers" / index))
+            servers.append(_name_server(text, path / "dns_nameservers" / index))
     for index, route in enumerate(network.routes or ()):
         servers += _services(route.services, path / "routes" / index / "services", problems)
     for index, text in enumerate(network.search or ()):
@@ -162,16 +163,7 @@ def _subnet(network: NetworkMembers, version: int, path: Path, notes: Notes) -> 
 
 def _check_host(address: Address, prefix: int, path: Path, notes: Notes) -> None:
     """Raise `DocumentInvalid` for an address that no host can have; warn of an unlikely one."""
-    is_multicast = address.value >> (28 if address.version == 4 else 120) in (0xE, 0xFF)
-    kind = ""
-    if not address.value:
-        kind = "no address"
-    elif address.is_loopback:
-        kind = "a loopback address"
-    elif is_multicast:
-        kind = "a multicast address"
-    elif prefix == 0:
-        kind = "in a subnet of all addresses"
+    kind = _no_host(address) or ("in a subnet of all addresses" if prefix == 0 else "")
     if kind:
         raise problem(path, f"found {address}/{prefix}, {kind}, expected the address of a host")
     if address.version == 4 and prefix < 31:
@@ -179,6 +171,34 @@ def _check_host(address: Address, prefix: int, path: Path, notes: Notes) -> None
         if address.value == last or address == address.masked(prefix):
             what = "is the first or last address of its subnet, which no host should have"
             notes.add(path, what, f"{address}/{prefix} {what}")
+
+
+def _no_host(address: Address) -> str:
+    """Return what an address is that no host can have; empty if one can."""
+    if not address.value:
+        return "no address"
+    if address.is_loopback:
+        return "a loopback address"
+    if address.version == 4 and address.value == _BROADCAST:
+        return "the broadcast address"
+    is_multicast = address.value >> (28 if address.version == 4 else 120) in (0xE, 0xFF)
+    return "a multicast address" if is_multicast else ""
+
+
+def _check_gateway(gateway: Address, version: int, path: Path) -> None:
+    _check_version(gateway, version, path)
+    kind = _no_host(gateway)
+    if kind:
+        raise problem(path, f"found {gateway}, {kind}, expected the address of a host")
+
+
+def _name_server(value: Any, path: Path) -> Address:
+    found = readers.address(value, path)
+    kind = _no_host(found)
+    # Zero stands for none, as with Neutron; a resolver may run on the host itself.
+    if kind and found.value and not found.is_loopback:
+        raise problem(path, f"found {found}, {kind}, expected the address of a host")
+    return found
 
 
 def _check_version(address: Address, version: int, path: Path) -> None:
@@ -207,7 +227,7 @@ def _place_route(route: Route, family: Family, path: Path, notes: Notes) -> None
     if gateway is not None and not gateway.value:
         gateway = None
     if gateway is not None:
-        _check_version(gateway, version, path / "gateway")
+        _check_gateway(gateway, version, path / "gateway")
     elif prefix == 0:
         what = "has no gateway: the host looks for every address on the link itself"
         notes.add(path, f"a default route {what}")
@@ -220,7 +240,7 @@ def _services(services: Sequence[Service] | None, path: Path, problems: Collecto
     for index, service in enumerate(services or ()):
         if service.kind in (None, _DNS):
             with problems:
-                found.append(readers.address(service.address, path / index / "address"))
+                found.append(_name_server(service.address, path / index / "address"))
     return found
 
 
@@ -264,7 +284,7 @@ def _add_server(family: Family, server: Address) -> None:
 
 
 def _add_servers(given: _Servers, resolving: Mapping[int, _Resolving], notes: Notes) -> None:
-    servers = list(dict.fromkeys(given.addresses))
+    servers = list(dict.fromkeys(each for each in given.addresses if each.value))
     if len(servers) > MAX_SERVERS:
         notes.add(given.place, f"has more than {MAX_SERVERS} name servers: the others are not used")
     for server in servers[:MAX_SERVERS]:

@@ -173,6 +173,12 @@ def test_name_servers_of_networks_and_routes() -> None:
     assert found["ipv6"]["dns"] == "2001:db8::51", "it comes after the network that names it"
 
 
+def test_name_servers_that_stand_for_none_and_on_the_host_itself() -> None:
+    text = document(A, networks=[static()], services=dns("0.0.0.0", "::", "127.0.0.1"))
+    assert profiles(text)["a"]["ipv4"]["dns"] == "127.0.0.1"
+    assert warnings(text) == []
+
+
 def test_more_name_servers_than_a_host_can_use_are_left_out() -> None:
     text = document(A, networks=[static()], services=dns(*(f"10.0.0.{n}" for n in range(1, 60))))
     assert len(profiles(text)["a"]["ipv4"]["dns"].split(";")) == 20
@@ -190,6 +196,11 @@ def test_more_name_servers_than_a_host_can_use_are_left_out() -> None:
         ([static(routes=[default("198.51.100.1")])], [],
          ["networks[0].routes[0].gateway: 198.51.100.1 is outside of every subnet of a: the host "
           "may not reach it"]),
+        ([static(gateway="192.0.2.1",
+                 routes=[default("192.0.2.2"), default("192.0.2.3", metric=9)])], [],
+         ["networks[0].routes[0].gateway: the route to 0.0.0.0/0 by 192.0.2.1 is given too: the "
+          "host may use either"]),
+        ([static(gateway="192.0.2.1", routes=[default("192.0.2.1")])], [], []),
         ([static(gateway="192.0.2.10")], [],
          ["networks[0].gateway: 192.0.2.10 is the address of a itself"]),
         ([static(routes=[{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": ""}])], [],
@@ -256,6 +267,19 @@ HOST = "expected the address of a host"
         (static("a", "0.0.0.0"), f"ip_address: found 0.0.0.0/24, no address, {HOST}"),
         (static("a", "224.0.0.1"), f"ip_address: found 224.0.0.1/24, a multicast address, {HOST}"),
         (static("a", "ff02::1"), f"ip_address: found ff02::1/64, a multicast address, {HOST}"),
+        (static("a", "255.255.255.255", netmask="32"),
+         f"ip_address: found 255.255.255.255/32, the broadcast address, {HOST}"),
+        *((static(type="ipv4_dhcp", gateway=gateway),
+           f"gateway: found {gateway}, {kind}, {HOST}")
+          for gateway, kind in (("224.0.0.1", "a multicast address"),
+                                ("127.0.0.1", "a loopback address"),
+                                ("255.255.255.255", "the broadcast address"))),
+        (static(routes=[default("224.0.0.1")]),
+         f"routes[0].gateway: found 224.0.0.1, a multicast address, {HOST}"),
+        (static(services=dns("224.0.0.1")),
+         f"services[0].address: found 224.0.0.1, a multicast address, {HOST}"),
+        (static(dns_nameservers=["255.255.255.255"]),
+         f"dns_nameservers[0]: found 255.255.255.255, the broadcast address, {HOST}"),
         (static(netmask="0.0.0.0"),
          f"ip_address: found 192.0.2.10/0, in a subnet of all addresses, {HOST}"),
         (static(routes=[{"network": "10.0.0.0", "gateway": "192.0.2.1"}]),
