@@ -17,7 +17,7 @@ from network_data_support import card, default, document, static
 from mic.common.generated import Generated
 from mic.common.keyfile import check_names
 from mic.common.problems import DocumentInvalid
-from mic.networkdata import as_json, generate, is_network_data
+from mic.networkdata import as_json, generate, gleaning_doubts, is_network_data
 
 IDS = st.sampled_from(["a", "b", "bond0", "v", "", "x/y", "\n", 1, None])
 MACS = st.sampled_from(["52:54:00:00:00:01", "52-54-00-00-00-02", "", None, "nonsense", 5])
@@ -134,7 +134,9 @@ def check(text: str) -> None:
         assert set(sections.values()) == {1}
         assert all(not line or line.startswith("[") or "=" in line for line in lines)
         assert "mac-address=" in keyfile.content or "interface-name=" in keyfile.content
-    for warning in found.warnings:
+    given_to_glean = as_json(text.encode())
+    doubts = gleaning_doubts(given_to_glean, only_glean=True) if given_to_glean else ()
+    for warning in (*found.warnings, *doubts):
         assert str(warning).isprintable()
         assert warning.without_content.isprintable()
     if not any("method=manual" in k.content or "method=auto" in k.content for k in found.keyfiles):
