@@ -47,17 +47,19 @@ def _faults(content: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
         if name in content and content[name] is None:
             yield root / name, "is null"
     vlans = {str(link.get("id")) for link in content.get("links") or () if link.get("type") == VLAN}
+    used = {str(network.get("link")) for network in content.get("networks") or ()}
     for index, link in enumerate(content.get("links") or ()):
-        yield from _link_faults(link, vlans, root / "links" / index)
+        yield from _link_faults(link, root / "links" / index)
+        # glean passes over such a VLAN, and stops at its network.
+        if str(link.get("id")) in used and str(link.get("vlan_link")) in vlans:
+            yield root / "links" / index / "vlan_link", "is a VLAN"
     for index, network in enumerate(content.get("networks") or ()):
         yield from _network_faults(network, root / "networks" / index)
     for index, service in enumerate(content.get("services") or ()):
         yield from _missing(service, ("type",), root / "services" / index)
 
 
-def _link_faults(
-    link: Mapping[str, Any], vlans: set[str], path: Path
-) -> Iterator[tuple[Path, str]]:
+def _link_faults(link: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, str]]:
     yield from _missing(link, ("type",), path)
     if link.get("type") != VLAN:
         if not link.get("ethernet_mac_address"):
@@ -66,8 +68,6 @@ def _link_faults(
         return
     if "vlan_mac_address" in link and link["vlan_mac_address"] is None:
         yield path / "vlan_mac_address", "is null"
-    if str(link.get("vlan_link")) in vlans:
-        yield path / "vlan_link", "is a VLAN"
 
 
 def _network_faults(network: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, str]]:

@@ -33,7 +33,8 @@ def doubts(text: str, *, only_glean: bool = True) -> list[str]:
          "links[0].ethernet_mac_address: is missing"),
         (document(A, BOND), "links[1].ethernet_mac_address: of a bond is missing"),
         (document(A, VLAN | {"vlan_mac_address": None}), "links[1].vlan_mac_address: is null"),
-        (document(A, VLAN, VLAN | {"id": "w", "vlan_link": "v"}), "links[2].vlan_link: is a VLAN"),
+        (document(A, VLAN, VLAN | {"id": "w", "vlan_link": "v"}, networks=[static("w")]),
+         "links[2].vlan_link: is a VLAN"),
         (document(A, networks=[without(static(), "id")]), "networks[0].id: is missing"),
         (document(A, networks=[without(static(ip_address="192.0.2.10/24"), "netmask")]),
          "networks[0].netmask: is missing"),
@@ -58,6 +59,10 @@ def test_types_that_glean_ignores(kind: str) -> None:
     what = "networks[0].type: is not a type that each glean knows: the network is ignored"
     assert doubts(text) == [what]
     assert doubts(text, only_glean=False) == [], "NetworkManager is likely there"
+
+
+def test_a_vlan_on_a_vlan_without_a_network_does_not_stop_glean() -> None:
+    assert doubts(document(A, VLAN, VLAN | {"id": "w", "vlan_link": "v"})) == []
 
 
 @pytest.mark.parametrize("kind", ["ipv4_dhcp", "ipv6_slaac"])
