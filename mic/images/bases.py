@@ -289,7 +289,7 @@ class Bases:
                 self._log.warn("{error}", error=text, path=path)
 
     def _notify(self) -> None:
-        """Release files that are out of use, and call the listeners, which do the same."""
+        """Release files that no base uses now, and call the listeners, which do the same."""
         self._current.clear()
         for path in self._loaded.keys() - self._catalog.paths:
             del self._loaded[path]

@@ -283,6 +283,6 @@ class Store:
         await self._bases.verify(file)
 
     def _release(self) -> None:
-        """Close base files that are out of use: a deleted ISO keeps its disk space until then."""
+        """Close base files that no base uses now: a deleted ISO keeps its disk space until then."""
         for entry in self._entries.values():
             entry.invalidate()
