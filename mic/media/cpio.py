@@ -57,24 +57,30 @@ def _padded(data: bytes) -> bytes:
 
 
 def archive(config: bytes, members: Sequence[Member] = ()) -> bytes:
-    """Return a gzip'd newc cpio with ``config`` and then ``members``, a multiple of 4 bytes.
+    """Return a gzip'd newc cpio with ``config`` and then ``members``, zero-padded to 4 bytes.
 
-    The config comes first: readers stop there. See `packed`.
+    The config comes first: readers stop there. Equal input gives equal bytes.
     """
-    return packed((Member(CONFIG_NAME, _REGULAR_0644, config), *members))
+    # Not as `packed`: CoreOS images and their entity tags would change for those who upgrade.
+    return _padded(_compressed((Member(CONFIG_NAME, _REGULAR_0644, config), *members)))
 
 
 def packed(members: Sequence[Member]) -> bytes:
     """Return a gzip'd newc cpio with ``members``, a multiple of 4 bytes, up to the last one.
 
-    Equal input gives equal bytes: it has no time, owner or inode of this machine.
+    Equal input gives equal bytes.
     """
+    return _aligned(_compressed(members))
+
+
+def _compressed(members: Sequence[Member]) -> bytes:
+    """Return a gzip'd newc cpio; it has no time, owner or inode of this machine."""
     cpio = b"".join(
         _entry(member.path, member.data, inode=inode, mode=member.mode, links=1)
         for inode, member in enumerate(members, 1)
     )
     cpio += _entry(_TRAILER, b"", inode=0, mode=0, links=1)
-    return _aligned(gzip.compress(cpio, _LEVEL, mtime=0))
+    return gzip.compress(cpio, _LEVEL, mtime=0)
 
 
 def _aligned(stream: bytes) -> bytes:

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import without_bytes
 
-from mic.media.cpio import ArchiveError, archive, config_of
+from mic.media import cpio as cpios
+from mic.media.cpio import ArchiveError, Member, archive, config_of
 
 
 def raw_entry(name: bytes, data: bytes, **fields: bytes) -> bytes:
@@ -46,12 +47,30 @@ def test_round_trip(config: bytes) -> None:
 
 @given(st.binary(max_size=300))
 def test_archive_length_is_a_multiple_of_4(config: bytes) -> None:
-    """The kernel looks for the next archive there (buffer-format.rst).
-
-    No zeros fill it up: zstd, with which Ironic unpacks a whole initramfs, takes them for the
-    beginning of another stream.
-    """
+    """The kernel looks for the next archive there (buffer-format.rst)."""
     data = archive(config)
+    assert len(data) % 4 == 0
+    stream = zlib.decompressobj(wbits=31)
+    stream.decompress(data)
+    assert stream.eof
+    assert len(stream.unused_data) < 4
+    assert not any(stream.unused_data)
+
+
+@given(st.binary(max_size=300))
+def test_the_bytes_of_an_archive_are_those_of_earlier_versions(config: bytes) -> None:
+    """Entity tags are made of them, so that hosts need not download their images again."""
+    stream = zlib.decompressobj(wbits=31)
+    data = archive(config)
+    cpio = stream.decompress(data)
+    plain = gzip.compress(cpio, 6, mtime=0)
+    assert data == plain + bytes(-len(plain) % 4)
+
+
+@given(st.binary(max_size=300))
+def test_no_zeros_follow_the_archive_of_a_ramdisk(content: bytes) -> None:
+    """zstd, by which Ironic unpacks a whole initramfs, takes them for another stream."""
+    data = cpios.packed([Member("file", 0o100644, content)])
     assert len(data) % 4 == 0
     stream = zlib.decompressobj(wbits=31)
     stream.decompress(data)
