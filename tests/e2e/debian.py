@@ -17,7 +17,7 @@ _MINUTE = 60.0
 _BUILD = 900.0
 MACHINE_LOCK = "machine"
 """Name of the lock that a booted machine holds."""
-_BOOT = 120.0
+_BOOT = 600.0
 _SOURCES = (
     "/etc/apt/sources.list.d/debian.sources",
     "/etc/apt/sources.list",

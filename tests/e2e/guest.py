@@ -18,7 +18,7 @@ from e2e import cache, kernel, parts, release
 from e2e.release import Media
 
 _MINUTE = 60.0
-_BOOT = 180.0
+_BOOT = 600.0
 
 _INIT = """\
 #!/bin/busybox sh

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from e2e import cache, guest, kernel, parts, release
 
-_BUILD = 300.0
+_BUILD = 900.0
 _MODULES = (
     *("base", "bash", "systemd", "systemd-initrd", "dracut-systemd", "udev-rules", "fs-lib"),
     *("kernel-modules", "dbus-daemon", "network-manager"),

@@ -25,7 +25,7 @@ SECRET = '{"auths": {"quay.io": {"auth": "dXNlcjpwYXNz"}}}'
 _PACKAGES = ("systemd-sysv", "python3-venv", "procps")
 _MINUTE = 60.0
 _INSTALL = 600.0
-_BOOT = 60.0
+_BOOT = 300.0
 
 _ENVIRONMENT = """\
 DEPLOY_ISO=/srv/mic/coreos.iso

@@ -17,7 +17,7 @@ from e2e import guest, kernel, nm, parts
 from mic.common.keyfile import Keyfile
 
 _MINUTE = 60.0
-_BOOT = 300.0
+_BOOT = 600.0
 _PROGRAMS = {
     "NetworkManager": "network-manager",
     "nmcli": "network-manager",

@@ -19,7 +19,7 @@ from pathlib import Path
 from e2e import cache, esp, guest, kernel, parts
 
 _MINUTE = 60.0
-_BOOT = 300.0
+_BOOT = 600.0
 
 # udev reads label and publisher (ID_FS_LABEL, ID_FS_PUBLISHER_ID) from the same places:
 # libblkid, iso9660.c.

@@ -34,8 +34,8 @@ ARGUMENTS = (
 _BUILDER = "diskimage-builder==3.43.0"
 _AGENT_BUILDER = "ironic-python-agent-builder==7.4.0"
 _MINUTE = 60.0
-_BUILD = 300.0
-_BOOT = 480.0
+_BUILD = 900.0
+_BOOT = 1200.0
 _MEMORY = 1024
 _PACKAGES = (
     *("systemd-sysv", "dbus", "udev", "kmod", "iproute2", "iputils-ping", "python3"),

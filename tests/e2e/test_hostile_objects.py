@@ -18,7 +18,6 @@ import yaml
 from kube_samples import condition, image_body
 from kubecluster import Cluster, run
 from twisted.internet import reactor as _reactor
-from twisted.internet.task import deferLater
 from webhook import LABEL, Webhook
 
 from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS, Json
@@ -33,7 +32,7 @@ MAX_LOOKS = 90
 """How often one looks, every 0.05 s, until the victim has its image; on an idle machine, twice.
 
 Not seconds: a look is a request to the API server, which takes longer on a busy machine, as what
-the controller does.
+the controller does. The first victim has no such limit: it comes while the controller starts.
 """
 
 
@@ -61,9 +60,11 @@ async def victim(cluster: Cluster, number: int = 0) -> int:
 
 
 async def ready(cluster: Cluster, controller: Controller) -> int:
+    """Wait until each object of the start was tried; the looks until then."""
+
     def is_ready() -> bool:
         # A request as for the victims: what is waited for is asked for at the same pace.
-        return bool(cluster.image("victim-0") and controller.health().ready)
+        return bool(cluster.image("h-0") and controller.health().ready)
 
     return await looks_until(cluster, is_ready, "readiness")
 
@@ -71,18 +72,18 @@ async def ready(cluster: Cluster, controller: Controller) -> int:
 async def beside(cluster: Cluster, what: str) -> Controller:
     """See that victims are served beside what was created before, also after a restart."""
     controller = cluster.start_controller()
-    await deferLater(reactor, 2.0)
-    took = [await victim(cluster, number) for number in range(3)]
+    first = await victim(cluster)
     started = await ready(cluster, controller)
+    took = [await victim(cluster, number) for number in (1, 2)]
     await cluster.stop_controllers()
     controller = cluster.start_controller()
     restarted = await ready(cluster, controller)
     late = await victim(cluster, 3)
     rate = await cluster.quiet(5.0)
-    waits = ", ".join(map(str, (*took, late)))
+    waits = ", ".join(map(str, (first, *took, late)))
     print(f"{what}: victims Ready after {waits} looks; process ready after {started},")
     print(f"  restarted after {restarted}; then {rate:.1f} requests/s")
-    assert max(*took, late, restarted) < MAX_LOOKS
+    assert max(*took, late, started, restarted) < MAX_LOOKS
     assert rate < 10
     return controller
 
@@ -232,10 +233,11 @@ async def test_a_role_for_one_namespace_and_for_some_secrets(cluster: Cluster) -
     config = _limited(cluster, elsewhere)
     controller = cluster.start_controller(kubeconfig=config, namespace="")
     try:
-        await deferLater(reactor, 2.0)
-        took = [await victim(cluster, number) for number in range(4)]
+        first = await victim(cluster)
         await ready(cluster, controller)
-        print(f"a Role for some: victims Ready after {', '.join(map(str, took))} looks")
+        took = [await victim(cluster, number) for number in (1, 2, 3)]
+        waits = ", ".join(map(str, (first, *took)))
+        print(f"a Role for some: victims Ready after {waits} looks")
         assert max(took) < MAX_LOOKS
         problem = " ".join(controller.health().warnings)
         assert "cannot update preprovisioningimages" in problem

@@ -1,5 +1,7 @@
 """The README's two commands, run in a clean Debian 12 tree: taken from the README itself.
 
+The second is run where the first was, as a reader does. Each can be run alone.
+
 The second command runs the test suite, which CI runs in full just before, on a machine that has
 every program. Here it shows that the installation brings what the suite needs: every test module
 is imported, and `_SELECTED` is run. With ``MIC_README_FULL=1`` it runs everything.
@@ -61,9 +63,9 @@ def test_the_second_command_passes_the_tests(clean: Path) -> None:
     assert not re.search(r"failed|error", closing[-1]), output
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def clean() -> Iterator[Path]:
-    """A minimal Debian tree of one's own, with a fresh checkout and this machine's registries."""
+    """A minimal Debian tree, with a fresh checkout and this machine's registries."""
     source = debian.tree("debian-minimal", ())
     with cache.scratch() as work:
         tree = work / "root"
