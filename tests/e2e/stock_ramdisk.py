@@ -70,11 +70,7 @@ section routes; ip -j route show
 section names; cat /etc/resolv.conf
 section gateway; ping -c 1 -W 10 192.0.2.1
 section units
-for unit in $(systemctl list-units --all --full --plain --no-legend --type=service | cut -d' ' -f1)
-do
-    systemctl show --property=Id,LoadState,ActiveState,ConditionResult "$unit"
-    echo
-done
+systemctl show --all --property=Id,LoadState,ActiveState,ConditionResult '*.service'
 section failed; systemctl list-units --failed --full --plain --no-legend | cut -d' ' -f1
 section clients; cat /proc/[0-9]*/comm | grep -E 'dhclient|dhcpcd|udhcpc'
 section connections
@@ -99,6 +95,7 @@ _PRUNED = (
     *("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/i18n"),
     *("usr/share/bash-completion", "usr/share/perl", "usr/lib/x86_64-linux-gnu/perl"),
     *("usr/lib/x86_64-linux-gnu/gconv", "usr/lib/x86_64-linux-gnu/perl-base"),
+    *("usr/lib/udev/hwdb.d", "usr/share/zoneinfo", "usr/share/perl5"),
     *("var/cache", "var/lib/apt", "var/lib/dpkg", "var/log"),
 )
 
@@ -199,7 +196,7 @@ def ramdisk(network: str, compress: str) -> Ramdisk:
         place.mkdir()
         shutil.copy(booted.kernel, place / "ipa.kernel")
         pruned = [word for path in _PRUNED for word in ("-path", f"./{path}/*", "-prune", "-o")]
-        find = ["find", ".", "-xdev", *pruned, "-name", "*.pyc", "-prune", "-o", "-print"]
+        find = ["find", ".", "-xdev", *pruned, "-print"]
         with (place / "ipa.initramfs").open("wb") as output:
             listed = subprocess.run(find, cwd=work, stdout=subprocess.PIPE, check=True).stdout
             with (
