@@ -40,7 +40,7 @@ def tell(report: Report, plan: Plan) -> int:
     print(f"\n{'':24}{'first third':>12}{'last third':>12}{'allowed':>12}")
     for what, first, last, allowed in rows:
         print(f"{what:24}{first:12.1f}{last:12.1f}{'+' + format(allowed, '.0f'):>12}")
-    for what in ("resident", "median", "longest"):
+    for what in ("threads", "resident", "median", "longest"):
         first, last = report.thirds(plan.warm_up, what)
         print(f"{what:24}{first:12.1f}{last:12.1f}")
     if report.rest is not None:

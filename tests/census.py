@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def _take() -> None:
         "blocks": sys.getallocatedblocks(),
         "large": (info.uordblks + info.hblkhd) / 2**20,
         "loose": info.fordblks / 2**20,
+        "threads": [thread.name for thread in threading.enumerate()],
     }
     place = Path(os.environ[PLACE])
     beside = place.with_suffix(".new")

@@ -18,6 +18,7 @@ from OpenSSL import SSL
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
@@ -29,6 +30,8 @@ reactor = cast(Any, _reactor)
 _RECEIVE_BUFFER = 32 * 1024
 _RANGE = 64 * 1024
 _REMEMBERED = 20
+_STOPPED = (CancelledError, ConnectingCancelledError)
+"""How a reader ends that is cancelled, the second while it connects."""
 
 
 class Expected:
@@ -258,7 +261,7 @@ class Readers:
         for number, kind in enumerate(self._kinds):
             tls = bool(self._ports[1]) and number % 10 == 3
             life = Deferred.fromCoroutine(self._live(kind, number * 0.02, tls))
-            life.addErrback(lambda why: None if why.check(CancelledError) else self._died(why))
+            life.addErrback(lambda why: None if why.check(*_STOPPED) else self._died(why))
             self._running.append(life)
 
     def stop(self) -> None:

@@ -100,7 +100,6 @@ class Bounds:
     """Connections come and go: the readers' number is theirs."""
 
     files: float = 4.0
-    threads: float = 1.0
     objects: int = 200
     """Of one type, from rest to rest."""
 
@@ -157,6 +156,9 @@ class Report:
 
     held: dict[str, tuple[float, float]] = field(default_factory=dict)
     """At rest before and after: blocks of small objects, MiB of large ones, MiB to spare."""
+
+    threads: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    """At rest before and after: threads by name."""
 
     def thirds(self, warm_up: float, what: str) -> tuple[float, float]:
         """The medians of a figure in the first third after the warm-up and in the last."""
@@ -315,6 +317,7 @@ class Soak:
         self.report.held = {
             what: (census_before[what], census_after[what]) for what in ("blocks", "large", "loose")
         }
+        self.report.threads = (Counter(census_before["threads"]), Counter(census_after["threads"]))
         objects = Counter(census_before["objects"])
         now = Counter(census_after["objects"])
         self.report.grown = now - objects
@@ -683,7 +686,6 @@ def judge(report: Report, plan: Plan, bounds: Bounds) -> list[tuple[str, float, 
         ("anonymous", bounds.memory),
         ("descriptors", bounds.descriptors),
         ("files", bounds.files),
-        ("threads", bounds.threads),
     ):
         first, last = report.thirds(plan.warm_up, what)
         rows.append((what, first, last, allowed))
@@ -705,6 +707,12 @@ def judge(report: Report, plan: Plan, bounds: Bounds) -> list[tuple[str, float, 
         first, last = report.held.get(what, (0, 0))
         if last - first > most:
             report.problems.append(f"at rest {what} grew from {first:.1f} to {last:.1f}")
+    began_with, ended_with = report.threads
+    for name, count in (ended_with - began_with).items():
+        # A pool begins its threads when it first needs them, and numbers them. A name that is there
+        # twice is that of a pool that was left behind.
+        if began_with[name] or count > 1 or not name.startswith("PoolThread-"):
+            report.problems.append(f"at rest there are {count} more threads {name}")
     # Each of these has a few lists, dictionaries and numbers.
     kept = sum(report.grown[kind] for kind in _KEPT)
     for kind, count in report.grown.most_common():
