@@ -85,9 +85,11 @@ def media() -> Media:
 def qemu(*arguments: str | os.PathLike[str], memory: int = 512) -> list[str | os.PathLike[str]]:
     """The command line of a machine with a serial console on its standard output.
 
-    Never KVM: its device node is often there and useless, and then QEMU hangs.
+    Never KVM: its device node is often there and useless, and then QEMU hangs. It goes before other
+    processes where that is allowed: an emulated machine is slow, and its services have time limits.
     """
     return [
+        *(parts.program("nice", "coreutils"), "-n", "-10"),
         parts.program("qemu-system-x86_64", "qemu-system-x86"),
         *("-machine", "q35,accel=tcg", "-m", str(memory)),
         *("-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"),

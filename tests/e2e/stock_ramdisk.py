@@ -89,6 +89,11 @@ _WAIT = """\
 Wants=network-online.target systemd-udev-settle.service
 After=systemd-udev-settle.service
 """
+# It waits for 60 s by itself, and a busy machine must not make it fail.
+_PATIENT = """\
+[Service]
+Environment=NM_ONLINE_TIMEOUT=300
+"""
 _GLEAN_INSTALL = '#!/bin/sh\nexec python3 -m glean.install "$@"\n'
 _PRUNED = (
     *("sys", "proc", "tmp", "boot", "run", "elements", "usr/include", "usr/lib/locale"),
@@ -220,7 +225,8 @@ def ramdisk(network: str, compress: str) -> Ramdisk:
     key = "\n".join(
         [
             *(str(source), str(modules), str(booted.kernel), GLEAN, _BUILDER, _AGENT_BUILDER),
-            *(_GLEAN_INSTALL, _AGENT, _WAIT, *_SCRIPTS, *_PRUNED, compress, str(_ENVIRONMENT)),
+            *(_GLEAN_INSTALL, _AGENT, _WAIT, _PATIENT, *_SCRIPTS, *_PRUNED),
+            *(compress, str(_ENVIRONMENT)),
         ]
     )
     place = cache.kept(f"stock-ramdisk-{network.lower()}", key, make)
@@ -248,6 +254,10 @@ def _install(tree: Path, manager: bool, glean: Path, elements: tuple[Path, ...])
             "elements/bin/glean-install": (_GLEAN_INSTALL, 0o755),
             "usr/local/bin/ironic-python-agent": (_AGENT, 0o755),
             "etc/systemd/system/ironic-python-agent.service.d/wait.conf": (_WAIT, 0o644),
+            "etc/systemd/system/NetworkManager-wait-online.service.d/patient.conf": (
+                _PATIENT,
+                0o644,
+            ),
             "etc/fstab": ("#disabled\n", 0o644),
             "etc/hostname": ("localhost\n", 0o644),
         },
