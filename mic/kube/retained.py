@@ -3,12 +3,16 @@
 Knows URLs and time, not images. A BMC that has mounted an image continues to read it after the
 status has stopped naming it, and an image may be built before a status names it. So an object has
 up to three URLs at a time, and none of them is unpublished in between.
+
+Between two images a status names none. The next may be the one before the last: a Secret that is as
+it was at first. A replica may hear of the status before it hears of the Secret, so it can not know,
+and keeps both until another is named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -25,19 +29,17 @@ class _Urls:
     uid: str
     named: str = ""
     """URL in its status."""
-    previous: str = ""
-    """URL in its status before that."""
+    previous: dict[str, IDelayedCall] = field(default_factory=dict)
+    """URLs in its status before that, the latest last, and when each expires."""
     built: str = ""
     """URL that was built for a future status."""
-    expiry: IDelayedCall | None = None
-    """When ``previous`` expires."""
 
 
 class Retained:
     """The URLs that stay served, by object.
 
     ``expired`` is called with an object's key when its previous image expires.
-    At most one previous image is kept per object: the one named last.
+    At most one previous image is kept per object: the one named last; two while none is named.
     """
 
     def __init__(self, clock: IReactorTime, expired: Callable[[Key], None]) -> None:
@@ -54,7 +56,8 @@ class Retained:
         urls = self._objects.get(key)
         if urls is None:
             return ()
-        return tuple(url for url in (urls.named, urls.previous, urls.built) if url)
+        found = (urls.named, *urls.previous, urls.built)
+        return tuple(url for url in dict.fromkeys(found) if url)
 
     def named(self, key: Key, uid: str, url: str) -> None:
         """Record the URL that the status of an object names now, empty for none.
@@ -70,12 +73,12 @@ class Retained:
         before, urls.named = urls.named, url
         if url == urls.built:
             urls.built = ""
-        if url == urls.previous:
-            self._cancel(urls)
+        self._drop(urls, url)
         if before:
-            self._cancel(urls)
-            urls.previous = before
-            urls.expiry = self._clock.callLater(RETAIN_SECONDS, self._expire, key)
+            expiry = self._clock.callLater(RETAIN_SECONDS, self._expire, key, before)
+            urls.previous[before] = expiry
+        for superseded in list(urls.previous)[: -1 if url else -2]:
+            self._drop(urls, superseded)
 
     def built(self, key: Key, url: str) -> None:
         """Record the URL that was built for an object, in place of the one before."""
@@ -87,22 +90,21 @@ class Retained:
         """Drop the record of an object: it is deleted or no longer concerns mic."""
         urls = self._objects.pop(key, None)
         if urls is not None:
-            self._cancel(urls)
+            for url in list(urls.previous):
+                self._drop(urls, url)
 
     def clear(self) -> None:
         """Drop all records and timers."""
         for key in list(self._objects):
             self.forget(key)
 
-    def _expire(self, key: Key) -> None:
-        urls = self._objects[key]
-        urls.expiry = None
-        urls.previous = ""
+    def _expire(self, key: Key, url: str) -> None:
+        del self._objects[key].previous[url]
         self._expired(key)
 
     @staticmethod
-    def _cancel(urls: _Urls) -> None:
-        urls.previous = ""
-        if urls.expiry is not None:
-            urls.expiry.cancel()
-            urls.expiry = None
+    def _drop(urls: _Urls, url: str) -> None:
+        """Do not retain a URL any longer, or because it is named; others are left alone."""
+        expiry = urls.previous.pop(url, None)
+        if expiry is not None:
+            expiry.cancel()

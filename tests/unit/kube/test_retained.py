@@ -62,6 +62,34 @@ def test_keeps_one_previous_image_at_most(bench: Bench) -> None:
     assert bench.urls == {"D"}
 
 
+def test_keeps_the_image_before_the_last_until_another_is_named(bench: Bench) -> None:
+    """A replica may hear that the status names none before it hears which Secret that is for.
+
+    When the Secret is as it was at first, A is named again, and hosts have never ceased to read it.
+    """
+    bench.name("A", "", "B")
+    bench.clock.advance(100)
+    bench.name("")
+    assert bench.urls == {"A", "B"}
+    bench.name("A")
+    assert bench.urls == {"A", "B"}
+    bench.name("")
+    assert bench.urls == {"A", "B"}
+    bench.name("C")
+    assert bench.urls == {"A", "C"}, "the one named last"
+
+
+def test_each_of_two_previous_images_has_its_own_time(bench: Bench) -> None:
+    bench.name("A", "", "B")
+    bench.clock.advance(100)
+    bench.name("")
+    bench.clock.advance(RETAIN_SECONDS - 100)
+    assert bench.urls == {"B"}
+    bench.clock.advance(100)
+    assert bench.urls == set()
+    assert bench.expired == [HOST, HOST]
+
+
 def test_keeps_an_image_that_is_named_again(bench: Bench) -> None:
     bench.name("A", "", "A")
     bench.clock.advance(RETAIN_SECONDS)
@@ -123,13 +151,13 @@ def test_objects_have_nothing_to_do_with_each_other(bench: Bench) -> None:
     assert bench.urls == {"A", "B"}
 
 
-def test_a_thousand_changes_leave_one_timer_and_one_record(bench: Bench) -> None:
+def test_a_thousand_changes_leave_two_timers_and_one_record(bench: Bench) -> None:
     for number in range(1000):
         bench.name(f"{number}", "")
         bench.retained.built(HOST, f"{number + 1}")
-    assert len(bench.clock.getDelayedCalls()) == 1
+    assert len(bench.clock.getDelayedCalls()) == 2
     assert len(bench.retained) == 1
-    assert bench.urls == {"999", "1000"}
+    assert bench.urls == {"998", "999", "1000"}
 
 
 def test_leaves_no_timer_when_it_is_cleared(bench: Bench) -> None:
