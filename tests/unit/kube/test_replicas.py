@@ -6,6 +6,9 @@ them converge is in test_converges.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import pytest
 from kube_memory import MemoryKubernetes
 from kube_replicas import Pair, Replica, pass_time
@@ -13,7 +16,7 @@ from kube_samples import condition, image_body, secret_body
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS
+from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS, Resource, WatchEvent
 from mic.kube.objects import ASSISTED_INSTALLER_LABEL, FINALIZER
 
 
@@ -55,6 +58,40 @@ def test_without_a_leader_the_old_image_and_the_coming_one_are_served() -> None:
     for replica in (pair.leader, pair.follower):
         assert set(replica.images.served) == {old} | coming
     pair.stop()
+
+
+def test_a_follower_that_hears_late_of_secrets_keeps_the_image_that_is_named_again() -> None:
+    """Watches are not in order among each other: the status that names none may come first."""
+    pair = Pair()
+    old = pair.url
+    late = Replica(cast(Any, _LateSecrets(pair.api, pair.clock)), pair.clock, leads=False)
+    pair.pass_time(5.0)
+    served: list[bool] = []
+    for document in (b"interfaces: [] # other", b"interfaces: []"):
+        pair.edit_secret(document)
+        pair.pass_time(10.0, lambda: served.append(old in late.images.served))
+        assert (pair.url == old) == (document == b"interfaces: []")
+    assert all(served)
+    late.controller.stopService()
+    pair.stop()
+
+
+class _LateSecrets:
+    """The API in memory; its events of Secrets come a second later."""
+
+    def __init__(self, api: MemoryKubernetes, clock: Clock) -> None:
+        self._api = api
+        self._clock = clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._api, name)
+
+    async def watch(self, resource: Resource, *, on_event: Callable[..., Any], **how: Any) -> None:
+        def later(event: WatchEvent) -> None:
+            self._clock.callLater(1.0, on_event, event)
+
+        late = later if resource == SECRETS else on_event
+        await self._api.watch(resource, on_event=late, **how)
 
 
 def test_an_image_is_served_by_the_follower_before_its_status_names_it() -> None:
