@@ -32,7 +32,7 @@ _CERTIFICATES = "/etc/certificates-of-this-machine.pem"
 _PORT = 8084
 _READY = "Ctrl-C ends the demo"
 _SELECTED = ("test_keyfiles_command", "test_show", "test_metrics")
-"""Modules with tests of commands and daemons; ``pytest -k`` imports all others, too."""
+"""Modules with quick tests of commands and daemons; ``pytest -k`` imports all others, too."""
 
 
 def test_the_first_command_ends_in_a_demo_that_serves(clean: Path) -> None:
