@@ -22,15 +22,15 @@ ARG PIP_INDEX_URL
 ARG PIP_CERT
 # pip imports some of the libraries; bytecode of that has timestamps in it.
 ENV PYTHONDONTWRITEBYTECODE=1
-RUN apt-get update && apt-get install -y --no-install-recommends python3-venv
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev python3-dev python3-venv
 COPY . /src
 COPY --from=python /var/lib/dpkg/status /status
-# Exactly the libraries of constraints.txt, which tools/refresh-constraints writes. --only-binary: the
-# image has no compiler and needs none. The libraries' own tests are removed, and kubernetes.aio: a
+# Exactly the libraries of constraints.txt, which tools/refresh-constraints writes. --only-binary: of
+# theirs nothing is compiled here. The libraries' own tests are removed, and kubernetes.aio: a
 # second copy of the client for asyncio, half the size of /opt/mic.
 RUN python3 -m venv /tools \
  && python3 -m venv --without-pip /opt/mic \
- && SOURCE_DATE_EPOCH=315532800 /tools/bin/pip wheel --no-deps --wheel-dir /wheel /src \
+ && SOURCE_DATE_EPOCH=315532800 /tools/bin/pip wheel --no-deps --wheel-dir /wheel /src /src/native \
  && /tools/bin/pip --python /opt/mic/bin/python install \
         --no-compile --only-binary :all: --require-hashes -r /src/constraints.txt \
  && /tools/bin/pip --python /opt/mic/bin/python install --no-compile --no-deps /wheel/*.whl \

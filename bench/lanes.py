@@ -2,18 +2,20 @@
 
     python bench/lanes.py [--requests 50000] [--seed 1] [--minimal]
 
-Starts a `mic static` of this checkout with a plain host, one with kernel arguments, and one whose
-archive goes to the end of the image; ``--minimal`` has them as minimal ISOs. Each group of requests
-goes out twice, on a connection of its own: as it is, and with a field that keeps every request from
-the fast lane. Two in five are what a BMC sends; the others have one or two parts that are unusual,
-forbidden or garbage. The answers, without their dates, must be equal, complete, and right: of an
-image every byte is compared. Prints what was answered, and each difference with the requests that
-lead to it; the status is 1 when there was one.
+Starts a `mic static` of this checkout, which uses the compiled fast lane if it is installed or in
+PYTHONPATH, with a plain host, one with kernel arguments, and one whose archive goes to the end of
+the image; ``--minimal`` has them as minimal ISOs. Each group of requests goes out twice, on a
+connection of its own: as it is, and with a field that keeps every request from the fast lane. Two
+in five are what a BMC sends; the others have one or two parts that are unusual, forbidden or
+garbage. The answers, without their dates, must be equal, complete, and right: of an image every
+byte is compared. Prints what was answered, and each difference with the requests that lead to it;
+the status is 1 when there was one.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import re
 import sys
@@ -302,7 +304,9 @@ def running(directory: Path, *, minimal: bool) -> Iterator[Server]:
     environment = media.environment
     if minimal:
         environment |= {"MIC_ISO": "minimal", "IRONIC_ROOTFS_URL": "http://192.0.2.2/rootfs"}
-    daemon = Daemon(directory / "log", flags, environment)
+    environment |= {"PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(ROOT)])}
+    program = [sys.executable, "-c", "from mic.cli.main import main; main()"]
+    daemon = Daemon(directory / "log", flags, environment, command=program)
     try:
         connect = tcp_client(*daemon.tcp)
         yield Server(way="tcp", daemon=daemon, media=media, connect_socket=connect)
@@ -340,6 +344,8 @@ def main() -> int:
         tempfile.TemporaryDirectory() as folder,
         running(Path(folder), minimal=options.minimal) as server,
     ):
+        loaded = Path(f"/proc/{server.daemon.pid}/maps").read_text()
+        print("fast lane:", "compiled" if "/mic_native." in loaded else "Python", flush=True)
         images = served(server)
         generator = Generator(dice, images)
         others = Image(b"/worker-0.initramfs", server.initramfs.data, ())

@@ -43,6 +43,7 @@ from mic.statuspage.overview import Process
 from mic.statuspage.rows import rows
 from mic.statuspage.status_port import StatusPort
 from mic.tls.current import CurrentCertificate
+from mic.web import native
 from mic.web.channel import Limits
 from mic.web.https import https_factory
 from mic.web.ports import Ports
@@ -117,6 +118,7 @@ class Mic(Service):
             settled=self.hosts.settled,
             has_no_image=self.hosts.has_no_image,
             limits=limits,
+            native=native.load(),
         )
         self.certificate = (
             CurrentCertificate(settings.tls, self.threads, time.time) if settings.tls else None

@@ -16,6 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 _MIC = "machine-image-customizer"
+_OURS = {"mic-native"}
+"""Packages of this repository: nobody is to look for them on PyPI."""
 
 
 def main(status: str) -> None:
@@ -41,7 +43,8 @@ def _name(distribution: Distribution) -> str:
 
 def _python(distribution: Distribution) -> dict[str, Any]:
     name, version = _name(distribution), distribution.version
-    reference = f"pkg:pypi/{name}@{quote(version)}"
+    kind = "generic" if name in _OURS else "pypi"
+    reference = f"pkg:{kind}/{name}@{quote(version)}"
     component: dict[str, Any] = {
         "type": "library",
         "bom-ref": reference,

@@ -153,6 +153,11 @@ class BaseFile:
     def __repr__(self) -> str:
         return f"<BaseFile {self.path!r}, {self.size} bytes, {self.digest.hex()[:12]}>"
 
+    @property
+    def changed_ns(self) -> int:
+        """The change time (ctime) in nanoseconds for which the digest is known to be right."""
+        return self._changed_ns
+
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset``.
 

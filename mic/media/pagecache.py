@@ -40,6 +40,11 @@ class PageCache:
         self._seen = array("d", bytes(8 * (size // WINDOW + 1)))
         self._one = (bytearray(1),)
 
+    @property
+    def knows_nowait(self) -> bool:
+        """Whether the file system can tell what is in memory, as far as is known yet."""
+        return self._knows_nowait
+
     def readinto(self, buffer: memoryview, offset: int) -> bool:
         """Fill ``buffer`` from ``offset`` if that needs no wait; return whether it did.
 

@@ -4,6 +4,8 @@ A BMC reads an image in thousands of such requests, and what they cost is Python
 one closed range and nothing unusual in its head is answered here from its bytes alone, without
 a request object; with the same images, ranges, header fields and accounting as the normal way,
 and the same bytes. Anything else is left to the normal way, whatever is wrong with it.
+
+Where the package of ``native/`` is installed, it parses and sends; see `mic.web.native`.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from mic.images.store import Image, Store
 from mic.media.basefile import BaseFile
 from mic.media.layout import FileRange, Layout
 from mic.web.body import SMALL
-from mic.web.headers import SERVER, image_head
-from mic.web.ranges import resolve
+from mic.web.headers import SERVER, ImageHead, image_head
+from mic.web.native import Native, Senders
 from mic.web.request_head import HOST
 from mic.web.stats import Served
 from mic.web.transport import FileTransport
@@ -55,16 +57,37 @@ class SendRest(Protocol):
         """Send the bytes ``start`` to ``stop`` of ``image`` as the client takes them."""
 
 
+def plain_request(data: bytes) -> tuple[str, int, int] | None:
+    """Return the name, first and last byte of one whole plain request, None for anything else."""
+    if len(data) > _LONGEST_HEAD or (match := _PLAIN.fullmatch(data)) is None:
+        return None
+    if data.lower().count(b"\r\nhost:") != 1:
+        # HTTP/1.1 requires one: the normal way refuses the request.
+        return None
+    name, first, last = match.groups()
+    return name.decode(), int(first), int(last)
+
+
 class FastLane:
-    """Answers plain requests. ``clock`` gives seconds since the epoch."""
+    """Answers plain requests. ``clock`` gives seconds since the epoch.
+
+    ``native`` is the compiled module; None: it is not installed.
+    """
 
     def __init__(
-        self, images: Store, downloads: Downloads, served: Served, clock: Callable[[], float]
+        self,
+        images: Store,
+        downloads: Downloads,
+        served: Served,
+        clock: Callable[[], float],
+        native: Native | None,
     ) -> None:
         self._images = images
         self._downloads = downloads
         self._answers = served.answers
         self._clock = clock
+        self._plain_request = plain_request if native is None else native.plain_request
+        self._senders = None if native is None else Senders(native)
         self._second = 0
         self._start = b""
         # One for all: what is in it goes out, or is read again, before the next request comes.
@@ -75,33 +98,18 @@ class FastLane:
 
         ``send_rest`` is called when the client does not take all of the answer at once.
         """
-        if len(data) > _LONGEST_HEAD or (match := _PLAIN.fullmatch(data)) is None:
+        request = self._plain_request(data)
+        if request is None:
             return False
-        if data.lower().count(b"\r\nhost:") != 1:
-            # HTTP/1.1 requires one: the normal way refuses the request.
-            return False
-        name, first, last = match.groups()
-        entry = self._images.entry(name.decode())
+        name, start, last = request
+        entry = self._images.entry(name)
         image = None if entry is None else entry.composed
         if entry is None or image is None:
             return False
         size = image.layout.size
-        part = resolve(first, last, size)
-        if part is None:
-            return False
-        start, stop = part
+        stop = min(last + 1, size)
         length = stop - start
         if not 0 < length <= SMALL:
-            return False
-        body = self._buffer[:length]
-        try:
-            if not _fill(body, image.layout, start):
-                return False
-            # After the read: a base that is still current was not written to before that. When
-            # another base comes into force, the image is dropped at once.
-            if not image.base.is_current():
-                return False
-        except (OSError, MicError):
             return False
         now = self._clock()
         if image.last_modified > now:
@@ -109,26 +117,63 @@ class FastLane:
         if int(now) != self._second:
             self._second = int(now)
             self._start = b"%s%s\r\n" % (_START, datetimeToString(self._second))
-        # Content-Range as `mic.web.headers.content_range` has it, without a call.
-        head = b"%s%sContent-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n\r\n" % (
-            self._start,
-            image_head(image).lines,
-            start,
-            stop - 1,
-            size,
-            length,
-        )
+        taken = self._send(image, start, stop, transport)
+        if taken is None:
+            return False
         answers = self._answers[entry.content.kind]
         answers.statuses[206] += 1
         answers.bytes += length
         self._downloads.count(image.id, client, image.etag, size=size, start=start, stop=stop)
-        if isinstance(transport, FileTransport):
-            taken = transport.write_now(head, body)
-            if taken < length:
-                send_rest(image, start + taken, stop)
-        else:
-            transport.write(head + body)
+        if taken < length:
+            send_rest(image, start + taken, stop)
         return True
+
+    def _send(self, image: Image, start: int, stop: int, transport: ITransport) -> int | None:
+        """Return how many bytes of the body were sent, None if the normal way has to answer."""
+        head = image_head(image)
+        if self._senders is None or not isinstance(transport, FileTransport):
+            return self._send_read(image, head, start, stop, transport)
+        sender = self._senders.of(image)
+        if sender is not None and transport.is_clear:
+            sent = sender.send(transport.fileno(), start, stop, self._start)
+            if isinstance(sent, bytes):
+                transport.write(sent)
+                return 0
+            if sent is not None:
+                return sent
+        taken = self._send_read(image, head, start, stop, transport)
+        if taken is not None:
+            self._senders.renew(image)
+        return taken
+
+    def _send_read(
+        self, image: Image, image_head: ImageHead, start: int, stop: int, transport: ITransport
+    ) -> int | None:
+        """Read, check and send in Python; see `_send`."""
+        length = stop - start
+        body = self._buffer[:length]
+        try:
+            if not _fill(body, image.layout, start):
+                return None
+            # After the read: a base that is still current was not written to before that. When
+            # another base comes into force, the image is dropped at once.
+            if not image.base.is_current():
+                return None
+        except (OSError, MicError):
+            return None
+        # Content-Range as `mic.web.headers.content_range` has it, without a call.
+        head = b"%s%sContent-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n\r\n" % (
+            self._start,
+            image_head.lines,
+            start,
+            stop - 1,
+            image.layout.size,
+            length,
+        )
+        if isinstance(transport, FileTransport):
+            return transport.write_now(head, body)
+        transport.write(head + body)
+        return length
 
 
 def _fill(buffer: memoryview, layout: Layout, position: int) -> bool:

@@ -20,6 +20,7 @@ from mic.images.store import Image, ImageId, Store
 from mic.web.body import ImageBody
 from mic.web.channel import ImageChannel, Limits
 from mic.web.fastlane import FastLane
+from mic.web.native import Native
 from mic.web.request import ImageRequest
 from mic.web.request import cut as cut_body
 from mic.web.resource import MAX_REMEMBERED, ImageResource
@@ -32,7 +33,7 @@ class ImageSite(Site):
     ``peak`` is the largest number of connections open at a time since it was last reset.
     ``settled`` returns whether all names are known: until then an unknown one may be published.
     ``has_no_image`` returns whether a name is that of a known host's image that is not there.
-    ``served`` counts responses.
+    ``served`` counts responses. ``native`` is the compiled fast lane, if it is installed.
     """
 
     protocol = ImageChannel  # type: ignore[assignment]
@@ -50,6 +51,7 @@ class ImageSite(Site):
         settled: Callable[[], bool],
         has_no_image: Callable[[str], bool] = lambda _: False,
         limits: Limits | None = None,
+        native: Native | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self._images = ImageResource(
@@ -62,7 +64,7 @@ class ImageSite(Site):
             reactor=reactor,
         )
         self.served = Served()
-        self.fast_lane = FastLane(images, downloads, self.served, time.time)
+        self.fast_lane = FastLane(images, downloads, self.served, time.time, native)
         self.channels: set[ImageChannel] = set()
         self.peak = 0
         self._tls_failures: set[tuple[str, str]] = set()

@@ -105,6 +105,11 @@ class FileTransport(Server):
         """Whether anything waits to be sent."""
         return bool(self._queue)
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether what is sent past this object comes next: nothing is queued, and it is open."""
+        return bool(self.connected) and not (self._queue or self._aborted)
+
     def write(self, data: Buffer) -> None:
         """Send bytes after what is queued; a view must not change until they are sent."""
         if self.connected and data and not self._aborted:

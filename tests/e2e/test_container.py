@@ -146,7 +146,8 @@ class Engine:
 def _digest_of_sources(base: str) -> str:
     digest = hashlib.sha256(base.encode())
     names = ("Dockerfile", ".dockerignore", "setup.py", "pyproject.toml", "constraints.txt")
-    files = [ROOT / name for name in (*names, "tools/sbom.py")]
+    native = ("native/setup.py", "native/fastlane.c")
+    files = [ROOT / name for name in (*names, *native, "tools/sbom.py")]
     files += sorted(path for room in ("mic", "twisted") for path in (ROOT / room).rglob("*.py"))
     for path in files:
         digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
@@ -656,6 +657,7 @@ def test_it_has_the_libraries_of_the_constraints_and_a_bill_of_materials(
     # Some are for other versions of Python.
     assert {name for name in found if name.startswith("pkg:pypi/")} <= libraries
     assert any(name.startswith("pkg:pypi/twisted@") for name in found)
+    assert any(name.startswith("pkg:generic/mic-native@") for name in found)
     assert any(name.startswith("pkg:deb/debian/python3-minimal@") for name in found)
     references = [each["bom-ref"] for each in bill["components"]]
     assert len(set(references)) == len(references)

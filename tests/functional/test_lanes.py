@@ -2,7 +2,7 @@
 
 A field that mic does not know keeps a request from the fast lane and changes nothing else
 (tests/unit/web/test_fastlane.py shows which requests the lane takes), so everything is sent with
-such a field and without.
+such a field and without; to a mic with the lane in Python, and to one with the compiled lane.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import compiled
 import pytest
 from functional.daemon import ROOT, Daemon
 from functional.media import Media, Server, make_hosts, tcp_client
@@ -23,14 +24,31 @@ UNKNOWN = "X-Keeps-Off: the fast lane"
 DATE = re.compile(rb"(\r\nDate: )[^\r]*")
 
 
+@pytest.fixture(scope="module", params=["python", "compiled"])
+def modules(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for PYTHONPATH with the compiled lane, or with one that cannot be imported."""
+    directory = tmp_path_factory.mktemp("modules")
+    if request.param == "compiled":
+        compiled.build(directory)
+    else:
+        (directory / "mic_native.py").write_text("raise ImportError\n")
+    return directory
+
+
 @pytest.fixture(scope="module")
-def server(media: Media, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    media: Media, modules: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("lanes")
     hosts = make_hosts(directory / "hosts", "worker-0.yaml", "worker-1.yaml")
     flags = ["static", "-images-bind-addr=127.0.0.1:0", f"-nmstate-dir={hosts}"]
-    daemon = Daemon(directory / "log", flags, media.environment)
+    environment = {**media.environment, "PYTHONPATH": f"{modules}:{ROOT}"}
+    program = [sys.executable, "-c", "from mic.cli.main import main; main()"]
+    daemon = Daemon(directory / "log", flags, environment, command=program)
     try:
         connect = tcp_client(*daemon.tcp)
+        is_compiled = str(modules) in Path(f"/proc/{daemon.pid}/maps").read_text()
+        assert is_compiled == any(modules.glob("*.so"))
         yield Server(way="tcp", daemon=daemon, media=media, connect_socket=connect)
         daemon.stop()
     finally:
@@ -50,15 +68,18 @@ def both(server: Server, *fields: str) -> bytes:
 
 
 @pytest.mark.parametrize("flags", [["--requests", "1000"], ["--requests", "300", "--minimal"]])
-def test_generated_requests_get_the_same_answers(flags: list[str]) -> None:
+def test_generated_requests_get_the_same_answers(flags: list[str], modules: Path) -> None:
     """The differential run of bench/lanes.py, which is 50,000 requests there."""
     done = subprocess.run(
         [sys.executable, ROOT / "bench/lanes.py", "--seed", "1", *flags],
+        env={**os.environ, "PYTHONPATH": str(modules)},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+    lane = "compiled" if any(modules.glob("*.so")) else "Python"
+    assert f"fast lane: {lane}\n" in done.stdout
     assert done.stdout.endswith("\n0 differences\n"), done.stdout + done.stderr
     assert done.returncode == 0
 
