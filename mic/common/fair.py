@@ -21,7 +21,7 @@ Owner = TypeVar("Owner", bound=Hashable)
 Item = TypeVar("Item")
 
 _SLACK = 64
-"""Number of remembered owners without waiting items that triggers a clean-up."""
+"""Number of remembered owners that may be without waiting items."""
 
 
 class FairQueue(Generic[Owner, Item]):
@@ -39,6 +39,8 @@ class FairQueue(Generic[Owner, Item]):
         self._suspended: set[Owner] = set()
         self._ends: dict[Owner, int] = {}
         """End of the last item of each owner, unless that is in the past."""
+        self._most_ends = _SLACK
+        """Number of ends that triggers a clean-up."""
         self._now = 0
         self._issued = 0
         self._items = 0
@@ -123,5 +125,9 @@ class FairQueue(Generic[Owner, Item]):
             # The queue is empty: all owners start anew.
             self._ends.clear()
             self._line.clear()
-        elif len(self._ends) > 2 * len(self._waiting) + _SLACK:
+        elif len(self._ends) > max(self._most_ends, 2 * len(self._waiting) + _SLACK):
             self._ends = {owner: end for owner, end in self._ends.items() if end > self._now}
+            # Not earlier than that: owners that come once and never wait for each other, such as
+            # the files of a directory, all end later than now, and ten thousand would be looked at
+            # for each item.
+            self._most_ends = 2 * len(self._ends) + _SLACK

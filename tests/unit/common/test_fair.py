@@ -170,3 +170,25 @@ def test_an_item_waits_for_no_more_than_one_of_each_other_owner_per_item_of_its_
     popped = _drained(queue)
     waited = Counter(popped[: popped.index("victim")])
     assert all(count <= ahead + 1 for owner, count in waited.items() if owner != "x")
+
+
+def test_an_item_costs_the_same_however_many_owners_came_before() -> None:
+    hashed = 0
+
+    class Owner:
+        def __hash__(self) -> int:
+            nonlocal hashed
+            hashed += 1
+            return id(self)
+
+    def hashes(count: int) -> int:
+        queue: FairQueue[Owner, str] = FairQueue()
+        before = hashed
+        owners = [Owner() for _ in range(count)]
+        for number, owner in enumerate(owners):
+            queue.add(owner, "a file of a directory", 5000)
+            if number >= 4:
+                queue.pop()
+        return hashed - before
+
+    assert hashes(4000) < 2.2 * hashes(2000)
