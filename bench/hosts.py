@@ -3,7 +3,9 @@
 A whole mic in static mode runs in this process, so that the reactor's lag can be seen from
 inside: a call that ought to come every 5 ms, and how late it comes at most.
 
-    python bench/hosts.py [--hosts 1000 5000] [--rest 10]
+    python bench/hosts.py [--hosts 1000 5000] [--rest 10] [--documents]
+
+``--documents`` gives each host an NMState document of its own: a bond, a VLAN, static addresses.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
 from certificates import issue, pem  # noqa: E402
+from nmstate_documents import BOND_VLAN  # noqa: E402
 from twisted.internet import reactor  # noqa: E402
 from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.task import LoopingCall, deferLater  # noqa: E402
@@ -107,7 +110,18 @@ def one_config(settings: Any) -> None:
     )
 
 
-async def measure(counts: list[int], rest: float, directory: Path) -> None:
+def document(number: int) -> str:
+    """The NMState document of a host: the benchmark's bond and VLAN, and name servers."""
+    third, last = divmod(number, 200)
+    return (
+        BOND_VLAN.replace("ip: 192.0.2.30", f"ip: 10.1.{third}.{last + 2}")
+        .replace("prefix-length: 24", "prefix-length: 16")
+        .replace("next-hop-address: 192.0.2.1,", "next-hop-address: 10.1.0.1,")
+        .replace("02:00:00:00:00:99", f"02:00:00:00:{third:02x}:{last:02x}")
+    ) + "dns-resolver:\n  config: {server: [10.1.0.53], search: [example.org]}\n"
+
+
+async def measure(counts: list[int], rest: float, directory: Path, *, documents: bool) -> None:
     write_samples(str(directory))
     hosts = directory / "many"
     hosts.mkdir()
@@ -118,7 +132,8 @@ async def measure(counts: list[int], rest: float, directory: Path) -> None:
     written = 0
     for count in counts:
         for number in range(written, count):
-            (hosts / f"worker-{number}.yaml").touch()
+            content = document(number) if documents else ""
+            (hosts / f"worker-{number}.yaml").write_text(content)
         written = count
         before = resident()
         mic = Mic(settings, reactor)
@@ -148,11 +163,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--hosts", type=int, nargs="+", default=[1000, 5000])
     parser.add_argument("--rest", type=float, default=10, help="seconds to watch it do nothing")
+    parser.add_argument("--documents", action="store_true", help="with an NMState document each")
     options = parser.parse_args()
 
     async def run() -> None:
         with tempfile.TemporaryDirectory(prefix="mic-bench-") as directory:
-            await measure(options.hosts, options.rest, Path(directory))
+            await measure(options.hosts, options.rest, Path(directory), documents=options.documents)
 
     failures: list[Failure] = []
 
