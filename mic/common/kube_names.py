@@ -7,6 +7,7 @@ of 63 characters per label; a namespace is one label.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 MAX_SUBDOMAIN = 253
 """Characters of the name of most objects, Secrets and PreprovisioningImages among them."""
@@ -28,6 +29,7 @@ def quoted(name: str) -> str:
     return f"{name[:MAX_QUOTED]!r}… ({len(name)} characters)"
 
 
+@lru_cache(maxsize=1024)
 def subdomain_problem(name: str) -> str:
     """Return why ``name`` cannot be the name of an object, empty if it can."""
     if not name:

@@ -191,7 +191,8 @@ class Controller(Service):
 
     def _check_ready(self) -> None:
         """Record that nothing is missing; called wherever something may have been the last."""
-        self._was_ready = self._was_ready or not self._not_ready()
+        # Called after each attempt; before it has caught up something is missing in any case.
+        self._was_ready = self._was_ready or (self.caught_up and not self._not_ready())
 
     def images(self) -> Iterator[PreprovisioningImage]:
         """Yield the objects that are reconciled, as the API server has them."""

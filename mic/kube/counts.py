@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from twisted.internet.defer import CancelledError
@@ -87,20 +87,20 @@ class KubeCounts:
         )
         """By resource and reason; ``ended`` is the ordinary end of a watch."""
 
-    @contextmanager
-    def one_request(self, verb: str, resource: str) -> Iterator[None]:
+    def one_request(self, verb: str, resource: str) -> AbstractContextManager[None]:
         """Count the block as a request, unless it is cancelled."""
 
         def over(result: str, seconds: float) -> None:
             self.requests[verb, resource, result] += 1
             if verb != "watch":
-                self.request_seconds.setdefault(verb, Durations(REQUESTS)).add(seconds)
+                found = self.request_seconds.get(verb)
+                if found is None:
+                    found = self.request_seconds[verb] = Durations(REQUESTS)
+                found.add(seconds)
 
-        with self._one(over):
-            yield
+        return self._one(over)
 
-    @contextmanager
-    def one_pass(self, *uncounted: type[Exception]) -> Iterator[None]:
+    def one_pass(self, *uncounted: type[Exception]) -> AbstractContextManager[None]:
         """Count the block as a pass over an object, unless it is cancelled or raises one of
         ``uncounted``."""
 
@@ -108,8 +108,7 @@ class KubeCounts:
             self.passes[result] += 1
             self.pass_seconds.add(seconds)
 
-        with self._one(over, *uncounted):
-            yield
+        return self._one(over, *uncounted)
 
     @contextmanager
     def _one(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from random import Random
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -56,6 +56,23 @@ class Tracked(Protocol):
     @property
     def resource_version(self) -> str:
         """Version of its last write."""
+
+
+class _State(NamedTuple):
+    """Which state of which object an event is about, without the object."""
+
+    key: Key
+    uid: str
+    resource_version: str
+
+    @classmethod
+    def of(cls, body: Json) -> _State:
+        metadata = body["metadata"]
+        return cls(
+            Key(metadata.get("namespace", ""), metadata["name"]),
+            metadata.get("uid", ""),
+            metadata.get("resourceVersion", ""),
+        )
 
 
 T = TypeVar("T", bound=Tracked)
@@ -292,13 +309,14 @@ class Informer(Generic[T]):
             self._resource_version = version
         if event.type == "BOOKMARK":
             return
-        new = self._parse(event.object)
-        old = self._objects.get(new.key)
+        state = _State.of(event.object)
+        old = self._objects.get(state.key)
         known = old is not None and (
-            _is_behind(new, old) or (event.type != "DELETED" and _is_same(new, old))
+            _is_behind(state, old) or (event.type != "DELETED" and _is_same(state, old))
         )
         if known:
-            return  # recorded after our own write, see record()
+            return  # recorded after our own write, see record(); most events are of this kind
+        new = self._parse(event.object)
         if event.type == "DELETED":
             self._objects.pop(new.key, None)
             if old is not None:

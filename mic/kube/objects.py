@@ -146,7 +146,8 @@ class PreprovisioningImage:
     accept_formats: tuple[str, ...]
     status: Status
     raw: Json = field(repr=False, compare=False)
-    """The whole object, for the write that has to send all of it. Never changed in place."""
+    """The object without its status, for the write that has to send the rest of it. Never changed
+    in place."""
 
     def with_finalizers(self, finalizers: Iterable[str]) -> Json:
         """Return the object to write to change only the finalizers."""
@@ -223,7 +224,7 @@ def image_from_json(body: Json) -> PreprovisioningImage:
         architecture=spec.get("architecture") or "",
         accept_formats=tuple(spec.get("acceptFormats") or ()),
         status=status_from_json(body.get("status") or {}),
-        raw=_without_managed_fields(body),
+        raw=_writable(body),
     )
 
 
@@ -388,6 +389,13 @@ def _seconds(stamp: object) -> int:
         return int(datetime.fromisoformat(str(stamp)).timestamp())
     except ValueError:
         return 0
+
+
+def _writable(body: Json) -> Json:
+    # A write to an object ignores its status, which is half of what is left.
+    return {
+        name: value for name, value in _without_managed_fields(body).items() if name != "status"
+    }
 
 
 def _without_managed_fields(body: Json) -> Json:
