@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -242,10 +243,11 @@ def status_from_json(body: Json) -> Status:
         ),
         conditions=tuple(
             Condition(
-                type=each.get("type", ""),
-                status=each.get("status", ""),
-                reason=each.get("reason") or "",
-                message=each.get("message") or "",
+                # Most objects have the same ones.
+                type=sys.intern(each.get("type", "")),
+                status=sys.intern(each.get("status", "")),
+                reason=sys.intern(each.get("reason") or ""),
+                message=sys.intern(each.get("message") or ""),
                 last_transition_time=each.get("lastTransitionTime") or "",
                 observed_generation=each.get("observedGeneration") or 0,
             )
@@ -392,10 +394,20 @@ def _seconds(stamp: object) -> int:
 
 
 def _writable(body: Json) -> Json:
-    # A write to an object ignores its status, which is half of what is left.
-    return {
-        name: value for name, value in _without_managed_fields(body).items() if name != "status"
-    }
+    """Return the parts of an object that a write to it does not ignore.
+
+    Its status, which is ignored, is half of what is left without managed fields. The names of all
+    members are shared: each response has its own copies of them, half of a parsed object.
+    """
+    kept = {name: value for name, value in body.items() if name != "status"}
+    shared: Json = _with_shared_names(_without_managed_fields(kept))
+    return shared
+
+
+def _with_shared_names(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {sys.intern(name): _with_shared_names(each) for name, each in value.items()}
+    return [_with_shared_names(each) for each in value] if isinstance(value, list) else value
 
 
 def _without_managed_fields(body: Json) -> Json:
