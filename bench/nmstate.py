@@ -27,6 +27,21 @@ from nmstate_documents import BOND_VLAN, DOCUMENTS  # noqa: E402
 
 from mic.nmstate import keyfiles  # noqa: E402
 
+ROUTES = 11_000
+
+
+def _routes() -> str:
+    """A document of 900 KB, nearly as much as mic reads."""
+    start = (
+        "interfaces:\n- {name: eth0, type: ethernet, ipv4: {enabled: true, "
+        "address: [{ip: 192.0.2.5, prefix-length: 24}]}}\nroutes:\n  config:\n"
+    )
+    return start + "".join(
+        f"  - {{destination: 10.{number >> 8}.{number & 255}.0/24, "
+        "next-hop-interface: eth0, next-hop-address: 192.0.2.1}\n"
+        for number in range(ROUTES)
+    )
+
 
 def _measure(convert: Callable[[str], object], document: str, seconds: float) -> list[float]:
     convert(document)
@@ -54,6 +69,9 @@ def main() -> None:
     print(f"{'document':32} {'best ms':>9} {'median ms':>9} {'documents/s':>11}")
     for name, document in DOCUMENTS.items():
         _print(name, _measure(keyfiles, document, options.seconds))
+    large = _routes()
+    name = f"{ROUTES} routes, {len(large) >> 10} KiB"
+    _print(name, _measure(keyfiles, large, 3 * options.seconds))
     if options.corpus:
         lines = options.corpus.read_text().splitlines()
         documents = [json.loads(line)["nmstate"] for line in lines]

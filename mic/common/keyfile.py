@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from mic.common.problems import refusal, shown
@@ -25,6 +26,8 @@ _SECTIONS: Final = {
     )
 }
 Section = Mapping[str, object]
+
+_SHORT: Final = 32  # characters of a name whose UUID is remembered
 
 MAX_FILE_NAME: Final = 255
 """Maximum length of a file name on Linux, in bytes."""
@@ -62,16 +65,12 @@ class Profile:
         for name in sorted(self.sections, key=_SECTIONS.__getitem__):
             lines = [f"[{name}]\n"]
             settings = self.sections[name]
-            for key in sorted(settings, key=_by_bytes):
+            for key in sorted(settings):  # by code point, which is UTF-8's order of bytes too
                 value = _written(settings[key])
                 if value:
                     lines.append(f"{key}={value}\n")
             parts.append("".join(lines))
         return Keyfile(name=self.file_name, content="\n".join(parts))
-
-
-def _by_bytes(key: str) -> bytes:
-    return key.encode("utf-8", "surrogatepass")
 
 
 def _written(value: object) -> str:
@@ -132,4 +131,11 @@ def stable_uuid(kind: str, name: str) -> str:
 
     The same interface gets the same UUID on every run, so that a new keyfile replaces the old one.
     """
+    make = _uuid if len(name) <= _SHORT else _uuid.__wrapped__
+    return make(kind, name)
+
+
+@lru_cache(maxsize=1024)
+def _uuid(kind: str, name: str) -> str:
+    """Return as `stable_uuid`. Most hosts have interfaces of the same names."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}://{name}"))

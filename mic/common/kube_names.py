@@ -29,13 +29,18 @@ def quoted(name: str) -> str:
     return f"{name[:MAX_QUOTED]!r}… ({len(name)} characters)"
 
 
-@lru_cache(maxsize=1024)
 def subdomain_problem(name: str) -> str:
     """Return why ``name`` cannot be the name of an object, empty if it can."""
     if not name:
         return "it is empty"
     if len(name) > MAX_SUBDOMAIN:
         return f"it has {len(name)} characters, {MAX_SUBDOMAIN} are allowed"
+    return _form_problem(name)
+
+
+@lru_cache(maxsize=1024)
+def _form_problem(name: str) -> str:
+    """Return as `subdomain_problem`; each request asks it of two names, always the same."""
     foreign = _FOREIGN.search(name)
     if foreign is not None:
         return f"character {foreign.start() + 1} is {_character(foreign[0])}"

@@ -59,7 +59,9 @@ def refusals(profiles: Iterable[Profile], places: Mapping[str, Path]) -> Iterato
         kind = str(connection.get("type"))
         name = connection.get("interface-name") or profile.ident
         place = places.get(str(name), Path() / f"interface {shown(str(name))}")
-        for rule in _RULES:
+        for rule, concerned in _RULES:
+            if concerned and not concerned.intersection(sections):
+                continue
             for generic, text in rule(kind, sections):
                 yield warning_at(
                     place,
@@ -232,14 +234,15 @@ def _open_vswitch(kind: str, sections: _Sections) -> Iterator[tuple[str, str]]:
         yield "an OVS port needs a bridge", ""
 
 
-_RULES: Final[tuple[_Rule, ...]] = (
-    _sections,
-    _names,
-    _ieee8021x,
-    _bond,
-    _bridge,
-    _tunnel,
-    _ip,
-    _open_vswitch,
-    _text,
+_RULES: Final[tuple[tuple[_Rule, frozenset[str]], ...]] = (
+    (_sections, frozenset()),
+    (_names, frozenset()),
+    (_ieee8021x, frozenset({"802-1x"})),
+    (_bond, frozenset({"bond"})),
+    (_bridge, frozenset({"bridge", "bridge-port", "ovs-port"})),
+    (_tunnel, frozenset({"vxlan"})),
+    (_ip, frozenset({"ipv4", "ipv6"})),
+    (_open_vswitch, frozenset()),
+    (_text, frozenset()),
 )
+"""The rules, each with the sections of which a profile needs one to break it; empty for all."""

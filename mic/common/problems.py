@@ -167,6 +167,8 @@ def excerpt_of(problem: str) -> str:
 
 def shown(text: str) -> str:
     """Return ``text`` shortened and without control characters, for a one-line message."""
+    if len(text) <= _SHOWN and text.isprintable():
+        return str(text)
     clean = "".join(char if char.isprintable() else "?" for char in text[: _SHOWN + 1])
     return f"{clean[:_SHOWN]}..." if len(text) > _SHOWN else clean
 

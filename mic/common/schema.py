@@ -293,8 +293,10 @@ def sequence(read: Reader[T]) -> Reader[tuple[T, ...]]:
         items: list[T] = []
         problems = Collector()
         for index, item in enumerate(value):
-            with problems:
-                items.append(read(item, path / index))
+            try:
+                items.append(read(item, Path(path, index)))
+            except DocumentInvalid as refusal:
+                problems.add(refusal)
         problems.check()
         return tuple(items)
 
@@ -379,11 +381,12 @@ class Struct(Generic[T]):
         """
         found: dict[str, Any] = {}
         problems = Collector()
-        if isinstance(value, FlaggedMapping):
-            for key in value.duplicate_keys:
+        given: dict[str, Any] = value if type(value) is dict else mapping_of(value, path)
+        if isinstance(given, FlaggedMapping):
+            for key in given.duplicate_keys:
                 if key in self._known or not self._open_ended:
                     problems.add(problem(path / _unknown(key), "given twice"))
-        for key, item in mapping_of(value, path).items():
+        for key, item in given.items():
             known = self._known.get(key)
             if known is None:
                 if not self._open_ended:
@@ -394,7 +397,7 @@ class Struct(Generic[T]):
                 problems.add(problem(path / key, "given twice, under two of its names"))
                 continue
             try:
-                found[name] = read(item, path / key)
+                found[name] = read(item, Path(path, key))
             except DocumentInvalid as refusal:
                 found[name] = None
                 problems.add(refusal)

@@ -51,6 +51,8 @@ _INTEGER: Final = re.compile(
 )
 # No two parts side by side that take digits: a long word would cost the square of its length.
 _FLOAT: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+_NO_ZERO: Final = frozenset("123456789")
+_SURE_DIGITS: Final = 18  # of an integer that is in every range
 _ZERO_LED: Final = re.compile(r"[+-]?0[0-9]+", re.ASCII)
 _SPECIAL_FLOATS: Final = frozenset(
     f"{sign}.{word}" for sign in ("", "+", "-") for word in ("inf", "Inf", "INF")
@@ -112,9 +114,12 @@ def is_empty(value: object) -> bool:
 
 def resolved_scalar(scalar: Plain) -> bool | int | float | str | None:
     """Return the value that a plain scalar denotes: null, boolean, integer, float or string."""
+    # First what most values of documents are: words, numbers, addresses.
     first = scalar[:1]
-    if first.isalpha() and first not in "nNtTfF":
+    if (first.isalpha() and first not in "nNtTfF") or ":" in scalar or scalar.count(".") > 1:
         return str(scalar)
+    if first in _NO_ZERO and len(scalar) <= _SURE_DIGITS and scalar.isdigit() and scalar.isascii():
+        return int(scalar)
     if scalar in _NULLS:
         return None
     if scalar in _TRUES:
@@ -160,17 +165,24 @@ def followed(scalar: Tagged, path: Path) -> bool | int | float | str | None:
     return value
 
 
+def _json(value: Any, path: Path) -> Any:
+    if type(value) is int and not -(1 << 63) <= value < 1 << 64:
+        raise problem(path, "an integer of more than 64 bits")
+    return value
+
+
 def resolved(node: Any, path: Path) -> Any:
     """Return the tree with all scalars resolved; the last of duplicate members wins.
 
     Raises `DocumentInvalid` for values that the reference cannot convert to JSON: an integer of
     more than 64 bits, a value with the tag "!", a value that does not match its tag.
     """
-    if isinstance(node, (Plain, Tagged)):
-        value = resolved_scalar(node) if isinstance(node, Plain) else followed(node, path)
-        if type(value) is int and not -(1 << 63) <= value < 1 << 64:
-            raise problem(path, "an integer of more than 64 bits")
-        return value
+    if isinstance(node, Plain):
+        return _json(resolved_scalar(node), path)
+    if isinstance(node, Tagged):
+        return _json(followed(node, path), path)
+    if type(node) is str:
+        return node
     if isinstance(node, (dict, list)):
         if isinstance(node, FlaggedList) or (isinstance(node, FlaggedMapping) and node.is_marked):
             raise problem(path, _MARKED)
@@ -248,9 +260,6 @@ class _Builder:
             parser.dispose()
         return tree
 
-    def _next(self) -> Any:
-        return self._parser.get_event()
-
     def _count(self, nodes: int, depth: int) -> None:
         self._nodes += nodes
         if self._nodes > MAX_NODES:
@@ -261,8 +270,14 @@ class _Builder:
 
     def _node(self, event: Any, depth: int) -> Any:
         if isinstance(event, yaml.ScalarEvent):
-            self._count(1, depth)
-            text = _scalar(event, self._max_scalar)
+            self._nodes += 1
+            if self._nodes > MAX_NODES or depth > MAX_DEPTH:
+                self._count(0, depth)
+            text: str = event.value
+            if event.tag is not None or len(text) > self._max_scalar:
+                text = _unusual(event, self._max_scalar)
+            elif event.implicit[0]:
+                text = Plain(text)
             if event.anchor is not None:
                 self._anchors[event.anchor] = (text, 1, 0)
             return text
@@ -280,6 +295,8 @@ class _Builder:
         self._count(1, depth)
         collect = self._mapping if isinstance(event, yaml.MappingStartEvent) else self._sequence
         value = collect(depth + 1, is_marked=event.tag == "!")
+        if value:
+            self._deepest = max(self._deepest, depth + 1)  # of its scalars
         if event.anchor is not None:  # set last: a value cannot contain itself
             self._anchors[event.anchor] = (value, self._nodes - before, self._deepest - depth)
         self._deepest = max(deepest, self._deepest)
@@ -287,31 +304,33 @@ class _Builder:
 
     def _sequence(self, depth: int, *, is_marked: bool) -> list[Any]:
         items: list[Any] = FlaggedList() if is_marked else []
-        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+        following = self._parser.get_event
+        while not isinstance(event := following(), yaml.SequenceEndEvent):
             items.append(self._node(event, depth))
         return items
 
     def _mapping(self, depth: int, *, is_marked: bool) -> dict[str, Any]:
         items: dict[str, Any] = {}
         duplicates: set[str] = set()
-        while not isinstance(event := self._next(), yaml.MappingEndEvent):
+        following = self._parser.get_event
+        while not isinstance(event := following(), yaml.MappingEndEvent):
             key = self._node(event, depth)
             if not isinstance(key, str):
                 raise _refused(event, "a key that is not a string")
+            key = str(key)
             if key in items:
-                duplicates.add(str(key))
-            items[str(key)] = self._node(self._next(), depth)
+                duplicates.add(key)
+            items[key] = self._node(following(), depth)
         if not duplicates and not is_marked:
             return items
         return FlaggedMapping(items, duplicate_keys=tuple(sorted(duplicates)), is_marked=is_marked)
 
 
-def _scalar(event: Any, limit: int) -> str:
+def _unusual(event: Any, limit: int) -> str:
+    """Return a scalar with a tag; refuse one that is too long."""
     text: str = event.value
     if len(text) > limit:
         raise _refused(event, f"a value of more than {limit} characters")
-    if event.tag is None:
-        return Plain(text) if event.implicit[0] else text
     if event.tag not in _TAGS:
         raise _refused(event, _UNSUPPORTED_TAG)
     tagged = Tagged(text)

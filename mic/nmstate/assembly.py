@@ -6,13 +6,13 @@ document must be complete.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Final
 
 from mic.common.problems import Collector, problem, shown
 from mic.nmstate import controllers, interface
 from mic.nmstate import ip as ipfamily
+from mic.nmstate.changed import changed
 from mic.nmstate.interface import AnyInterface, AnyType, placeholder
 from mic.nmstate.network import HOST_LOOPBACK, Entry, Network
 from mic.nmstate.routes import LOOPBACK as LOOPBACK_NAME
@@ -39,7 +39,7 @@ def build_network(interfaces: Iterable[AnyInterface]) -> Network:
     problems = Collector()
     for given in (*user.values(), *kernel.values()):
         with problems:
-            entry = _entry(dataclasses.replace(given, type=unified(given.type)), network)
+            entry = _entry(changed(given, type=unified(given.type)), network)
             if given.type.is_userspace:
                 network.user[given.name, given.type] = entry
                 network.user_by_name.setdefault(given.name, entry)
@@ -65,7 +65,8 @@ def _add_missing_ports(
 ) -> None:
     for controller in (*kernel.values(), *user.values()):
         for port in controller.ports or ():
-            kernel.setdefault(port, placeholder(port, ETHERNET))
+            if port not in kernel:
+                kernel[port] = placeholder(port, ETHERNET)
 
 
 def _remove_ignored(
@@ -119,9 +120,9 @@ def _completed(given: AnyInterface, host: AnyInterface) -> AnyInterface:
             completed = completed.with_family(version, default)
             continue
         if family.given_enabled is None:
-            family = dataclasses.replace(family, given_enabled=True, enabled=True)
+            family = changed(family, given_enabled=True, enabled=True)
         if family.addresses is None:
-            family = dataclasses.replace(family, addresses=default.addresses)
+            family = changed(family, addresses=default.addresses)
         if given.is_up:
             family = ipfamily.with_defaults(family)
         completed = completed.with_family(version, family)
@@ -160,7 +161,7 @@ def _with_host_defaults(applied: AnyInterface) -> AnyInterface:
     for version in _FAMILIES:
         family = applied.family(version)
         if family is not None and family.given_enabled is None:
-            family = dataclasses.replace(family, enabled=True)
+            family = changed(family, enabled=True)
             applied = applied.with_family(version, family)
     for version in _WAIT_IP.get(applied.common.wait_ip or "", ()):
         family = applied.family(version)

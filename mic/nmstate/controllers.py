@@ -6,10 +6,10 @@ those of the reference.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Final
 
 from mic.common.problems import DocumentInvalid, problem, shown
+from mic.nmstate.changed import changed
 from mic.nmstate.interface import AnyInterface, placeholder
 from mic.nmstate.network import Entry, Network
 from mic.nmstate.types import INFINIBAND
@@ -85,7 +85,7 @@ def _attach_listed(network: Network) -> None:
 
 def _internal(name: str, bridge: Entry) -> Entry:
     port = placeholder(name, OVS_INTERFACE)
-    port = dataclasses.replace(port, controller=(bridge.merged.name, OVS_BRIDGE))
+    port = changed(port, controller=(bridge.merged.name, OVS_BRIDGE))
     return Entry(given=port, host=None, merged=port, applied=port)
 
 
@@ -106,8 +106,9 @@ def _attach(port: Entry, controller: Entry) -> None:
         port.merged = port.merged.with_common(state="absent")
         port.applied = applied.with_common(state="absent")
         return
-    port.applied = dataclasses.replace(applied, controller=(name, type_))
-    port.merged = dataclasses.replace(port.merged, controller=(name, type_))
+    is_same = applied is port.merged
+    port.applied = changed(applied, controller=(name, type_))
+    port.merged = port.applied if is_same else changed(port.merged, controller=(name, type_))
     if not port.merged.can_have_ip:
         port.merged = port.merged.with_common(ipv4=None, ipv6=None)
 

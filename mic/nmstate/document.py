@@ -18,6 +18,7 @@ from mic.nmstate.types import BY_NAME
 from mic.nmstate.types.ethernet import ETHERNET
 
 _KIND: Final = optional(schema.open_choice(*BY_NAME, "tun", "unknown"))
+_STATE: Final = schema.choice(*STATES)
 _KEPT_OF_ABSENT: Final = frozenset(("name", "type", "state"))
 _KEPT_OF_UNTYPED: Final = frozenset(("name", "state"))
 
@@ -64,7 +65,7 @@ def _members(value: Any, path: Path) -> dict[str, Any]:
     members = schema.mapping_of(tree.resolved(value, path), path)
     state = members.get("state")
     if state is not None:
-        state = schema.choice(*STATES)(state, path / "state")
+        state = _STATE(state, path / "state")
     if state == "absent":
         members = {key: item for key, item in members.items() if key in _KEPT_OF_ABSENT}
     kind = _KIND(members.get("type"), path / "type")

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
@@ -17,6 +16,7 @@ from mic.common.problems import Collector, Path, problem, shown
 from mic.common.schema import Struct, member, optional, required
 from mic.nmstate import ethtool, ieee8021x, lldp, mptcp, ovsdb
 from mic.nmstate import ip as ipfamily
+from mic.nmstate.changed import changed
 from mic.nmstate.ethtool import Ethtool
 from mic.nmstate.ieee8021x import Ieee8021X
 from mic.nmstate.ip import Ip
@@ -260,13 +260,11 @@ class Interface(Generic[Config]):
 
     def with_common(self, **changes: Any) -> Interface[Config]:
         """Return the interface with some common members changed."""
-        if all(getattr(self.common, name) is value for name, value in changes.items()):
-            return self
-        return dataclasses.replace(self, common=dataclasses.replace(self.common, **changes))
+        return changed(self, common=changed(self.common, **changes))
 
     def with_config(self, config: Config) -> Interface[Config]:
         """Return the interface with other members of its type."""
-        return dataclasses.replace(self, config=config)
+        return changed(self, config=config)
 
     def with_family(self, version: int, ip: Ip) -> Interface[Config]:
         """Return the interface with other IP settings of a version."""

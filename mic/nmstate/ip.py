@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,6 +10,7 @@ from mic.common import addresses, schema
 from mic.common.addresses import Address
 from mic.common.problems import Path, problem, shown
 from mic.common.schema import Struct, member, optional, required, sequence
+from mic.nmstate.changed import changed
 from mic.nmstate.dns import DnsSettings
 from mic.nmstate.mptcp import FLAG
 from mic.nmstate.route_rules import Rule
@@ -128,7 +128,7 @@ def normalised(ip: Ip, path: Path) -> Ip:
     if token is not None and ip.version == 6:
         if ip.autoconf is False and token not in ("", _UNSET):
             raise problem(path / "token", "a token needs autoconf; an empty token removes it")
-        ip = dataclasses.replace(ip, token=_token(token, path / "token"))
+        ip = changed(ip, token=_token(token, path / "token"))
     return ip
 
 
@@ -136,19 +136,20 @@ def with_defaults(ip: Ip) -> Ip:
     """Return the family with defaults filled in and without settings that do not apply."""
     kept = ip.addresses
     if kept is not None:
-        kept = tuple(a for a in kept if not a.is_dynamic and not a.ip.is_link_local)
+        left = tuple(a for a in kept if not a.is_dynamic and not a.ip.is_link_local)
+        kept = kept if len(left) == len(kept) else left
     if ip.enabled:
-        ip = dataclasses.replace(ip, addresses=kept)
+        ip = changed(ip, addresses=kept)
     else:
-        ip = dataclasses.replace(ip, dhcp=None, autoconf=None, addresses=None)
+        ip = changed(ip, dhcp=None, autoconf=None, addresses=None)
     if ip.is_auto:
-        return dataclasses.replace(
+        return changed(
             ip,
             auto_dns=ip.auto_dns is not False,
             auto_routes=ip.auto_routes is not False,
             auto_gateway=ip.auto_gateway is not False,
         )
-    return dataclasses.replace(
+    return changed(
         ip, auto_dns=None, auto_routes=None, auto_gateway=None, auto_table=None, auto_metric=None
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from mic.common import addresses
 from mic.common.problems import Path, problem, shown
 from mic.nmstate import route_rules, routes
+from mic.nmstate.changed import changed
 from mic.nmstate.dns import (
     FIRST_PRIORITY,
     SECOND_PRIORITY,
@@ -54,7 +54,7 @@ def place_routes(network: Network, wanted: Routes, path: Path) -> dict[str, list
         if holder is not None:
             for version in _VERSIONS:
                 holder.touch_family(version)
-            holder.applied = dataclasses.replace(holder.touch(), routes=tuple(own))
+            holder.applied = changed(holder.touch(), routes=tuple(own))
     return by_interface
 
 
@@ -65,9 +65,12 @@ def place_rules(
 
     ``routes_of`` are the routes by interface. Raises `DocumentInvalid` for an unknown ``iif``.
     """
+    to_apply = route_rules.to_apply(wanted, path)
+    if not to_apply:
+        return
     holders = _RuleHolders(network, routes_of)
     placed: dict[tuple[str, int], list[Rule]] = {}
-    for rule in route_rules.to_apply(wanted, path):
+    for rule in to_apply:
         if rule.iif is None or rule.iif not in network.ignored:
             name = holders.holder_of(rule)
             placed.setdefault((name, rule.version), []).append(rule)
@@ -78,7 +81,7 @@ def place_rules(
         applied = holder.touch_family(version)
         family = applied.family(version)
         if family is not None:
-            family = dataclasses.replace(family, rules=tuple(own))
+            family = changed(family, rules=tuple(own))
             holder.applied = applied.with_family(version, family)
 
 
@@ -200,7 +203,7 @@ def _give_dns(holder: Entry, version: int, settings: DnsSettings) -> None:
     applied = holder.touch_family(version)
     family = applied.family(version)
     if family is not None:
-        family = dataclasses.replace(family, dns=settings)
+        family = changed(family, dns=settings)
         holder.applied = applied.with_family(version, family)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from mic.common import addresses, schema
 from mic.common.problems import Path, problem, shown
 from mic.common.schema import Struct, member, optional, sequence
+from mic.nmstate.changed import changed
 
 MAIN_TABLE: Final = 254
 _DEFAULT_PRIORITY: Final = -1  # chosen automatically
@@ -37,7 +37,7 @@ class Rule:
         "suppress-prefix-length", optional(schema.integer(32)), "suppress_prefixlength"
     )
 
-    place: Path | None = dataclasses.field(default=None, compare=False, repr=False)
+    place: Path | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_absent(self) -> bool:
@@ -69,7 +69,7 @@ class Rule:
         if self.fwmask is not None and self.fwmark is None:
             raise problem(path / "fwmask", "fwmask needs fwmark")
         table = MAIN_TABLE if self.table is None and self.action is None else self.table
-        return dataclasses.replace(
+        return changed(
             self, source=source, destination=destination, family=family, table=table, place=path
         )
 
@@ -134,5 +134,5 @@ def to_apply(rules: Rules, path: Path) -> list[Rule]:
     for index, rule in enumerate(wanted):
         if rule.priority is None or rule.priority == _DEFAULT_PRIORITY:
             last += 1
-            wanted[index] = dataclasses.replace(rule, priority=last)
+            wanted[index] = changed(rule, priority=last)
     return wanted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import itemgetter
@@ -11,6 +10,7 @@ from typing import Any, Final
 from mic.common import addresses, schema
 from mic.common.problems import Path, problem, shown
 from mic.common.schema import Struct, member, optional, sequence
+from mic.nmstate.changed import changed
 from mic.nmstate.route_rules import MAIN_TABLE
 
 LOOPBACK: Final = "lo"
@@ -105,7 +105,7 @@ class Route:
         source = _canonical(self.source, path / "source")
         if (destination, gateway, source) == (self.destination, self.gateway, self.source):
             return self
-        return dataclasses.replace(self, destination=destination, gateway=gateway, source=source)
+        return changed(self, destination=destination, gateway=gateway, source=source)
 
     def settings(self) -> tuple[str, str] | None:
         """Return the values of the ``routeN`` and ``routeN_options`` keys."""
