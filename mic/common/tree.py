@@ -10,6 +10,7 @@ Only PyYAML's parser is used: no tag constructs an object.
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from typing import Any, Final
@@ -202,7 +203,7 @@ def decoded(document: bytes | str) -> str:
     if isinstance(document, str):
         return document
     try:
-        return document.decode("utf-8-sig")
+        return document.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         why = ": it looks like UTF-16" if document[:2] in _UTF_16 else ""
         raise DocumentInvalid((f"document: byte {error.start} is not UTF-8{why}",)) from None

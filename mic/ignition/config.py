@@ -71,7 +71,7 @@ def config(agent: Agent, host: Host) -> bytes:
 
 
 def _files(agent: Agent, host: Host) -> list[dict[str, Any]]:
-    files = [_file(AGENT_CONF, 0o644, _agent_conf(agent, host), overwrite=False)]
+    files = [_shared_file(AGENT_CONF, 0o644, _agent_conf(agent, host), overwrite=False)]
     check_names(host.keyfiles)
     for keyfile in host.keyfiles:
         path = f"/etc/NetworkManager/system-connections/{keyfile.name}"
@@ -84,7 +84,7 @@ def _files(agent: Agent, host: Host) -> list[dict[str, Any]]:
     if agent.ironic_ca_bundle:
         files.append(_shared_file(IRONIC_CA, 0o644, agent.ironic_ca_bundle, overwrite=False))
     files.append(
-        _file(
+        _shared_file(
             "/etc/NetworkManager/conf.d/clientid.conf",
             0o644,
             b"[connection]\nipv6.dhcp-duid=ll\nipv6.dhcp-iaid=mac\n",
@@ -112,13 +112,13 @@ def _file(path: str, mode: int, content: bytes, overwrite: bool | None = None) -
 
 
 # A pull secret and CA bundles have kilobytes: encoding them takes longer than all the rest.
-_shared_url = lru_cache(maxsize=8)(data_url)
+_shared_url = lru_cache(maxsize=16)(data_url)
 
 
 def _shared_file(
     path: str, mode: int, content: bytes, overwrite: bool | None = None
 ) -> dict[str, Any]:
-    """Return a file that all hosts have."""
+    """Return a file that all hosts have, or many."""
     return _file_from(path, mode, _shared_url(content), overwrite)
 
 

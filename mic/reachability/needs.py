@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mic.ignition import Agent
 from mic.ignition.agent import INSPECTOR_PORT, IRONIC_PORT
@@ -25,12 +26,14 @@ class Need:
     caveat: str = ""
 
 
+@lru_cache(maxsize=8)
 def needs(agent: Agent, *, rootfs_url: str = "", early_network: bool = False) -> tuple[Need, ...]:
     """Return what a host needs: Ironic, inspector, the agent's registry, proxies, and the rootfs.
 
     ``rootfs_url`` is empty for hosts that do not fetch it. ``early_network``: the initramfs, which
     fetches it, has the host's network; otherwise it has DHCP. An endpoint that the agent reaches by
-    a proxy is replaced by that proxy: podman passes the proxies to the agent.
+    a proxy is replaced by that proxy: podman passes the proxies to the agent. They are the same for
+    most hosts.
     """
     found = [
         _need(agent, "IRONIC_BASE_URL", "Ironic", _endpoints(agent.ironic_urls, IRONIC_PORT)),
