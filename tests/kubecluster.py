@@ -217,6 +217,13 @@ class Watcher:
         states = [s.get("status", {}) for s in self.states if s["metadata"]["name"] == self._name]
         return [status for status, _ in itertools.groupby(states)]
 
+    def verdict(self, secret: Json) -> str:
+        """What baremetal-operator makes of the last state, with this state of its Secret."""
+        for state in reversed(self.states):
+            if state["metadata"]["name"] == self._name:
+                return bmo_verdict(state, secret)
+        return "absent"
+
 
 def run(test: Callable[[Cluster], Awaitable[None]]) -> Callable[..., Any]:
     """A test as a coroutine of a `Cluster`, which is stopped whatever happens."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from e2e import controller
 from e2e.replicas import Pair, Replica, document, run_pair
-from kubecluster import Cluster, run
+from kubecluster import Cluster, Watcher, run
 from range_poller import RangePoller
 from twisted.internet.threads import deferToThread
 
@@ -20,12 +20,19 @@ CHANGES = 1000
 async def _touch(cluster: Cluster, image: str, secret: str, count: int) -> None:
     """Change the Secret's metadata, and wait for the status each time."""
     url = await cluster.until_image(image)
-    for number in range(count):
-        change = {"metadata": {"finalizers": [f"example.com/{number}"]}}
-        cluster.kube.edit(SECRETS, cluster.namespace, secret, change)
-        await cluster.until(
-            lambda: cluster.verdict(image) == f"image {url}", "the same image", interval=0.005
-        )
+    watcher = Watcher(cluster, image)
+    await watcher.start()
+    try:
+        for number in range(count):
+            change = {"metadata": {"finalizers": [f"example.com/{number}"]}}
+            changed = cluster.kube.edit(SECRETS, cluster.namespace, secret, change)
+            await cluster.until(
+                lambda changed=changed: watcher.verdict(changed) == f"image {url}",  # type: ignore[misc]
+                "the same image",
+                interval=0.005,
+            )
+    finally:
+        await watcher.stop()
     change = {"metadata": {"finalizers": None}}
     cluster.kube.edit(SECRETS, cluster.namespace, secret, change)
 
