@@ -122,7 +122,9 @@ def _files_of_the_checkout() -> list[str]:
 
 def _in_tree(tree: Path, command: str, **more: str) -> list[str | os.PathLike[str]]:
     """``command`` as root in the tree, in the checkout, on this machine's network."""
-    given = _environment() | more
+    # Most libraries are never imported; those that are, are compiled then. The value for an option
+    # that begins with "no-" is the opposite of what one expects.
+    given = _environment() | {"PIP_NO_COMPILE": "false"} | more
     environment = [f"--setenv={name}={value}" for name, value in given.items()]
     return [
         *debian.nspawn(tree, "--as-pid2", "--console=pipe", f"--chdir={_CHECKOUT}", *environment),
