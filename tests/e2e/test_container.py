@@ -81,29 +81,25 @@ class Engine:
         assert not check or done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def image(self) -> str:
+    def image(self, repository: str = "mic-e2e") -> str:
         """The image of this checkout, built unless it is there already."""
         base = self._base()
-        name = f"localhost/mic-e2e:{_digest_of_sources(base)}"
+        name = f"localhost/{repository}:{_digest_of_sources(base)}"
         with cache.locked("containers"):
             if not self._has(name):
                 self._build(base, name)
-                # Those of other states of the checkout would fill the disk; not one in use.
-                for wanted in ("dangling=true", "reference=localhost/mic-e2e"):
-                    found = ("images", "--quiet", "--no-trunc", "--filter", wanted)
-                    for other in set(self.podman(*found).split()) - {self._identity(name)}:
-                        self.podman("rmi", other, check=False)
+                # Those of other states of the checkout would fill the disk; not one in use. By
+                # name: two builds that are equal are one image with two names.
+                listed = ("images", "--format={{.Repository}}:{{.Tag}}", "--filter")
+                names = self.podman(*listed, f"reference=localhost/{repository}").split()
+                dangling = self.podman("images", "--quiet", "--filter", "dangling=true").split()
+                for other in {*names, *dangling} - {name}:
+                    self.podman("rmi", other, check=False)
         return name
 
-    def layers_of_a_second_build(self) -> tuple[list[str], list[str]]:
-        """Return the layers of the image, and those when it is built again."""
-        name, base, again = self.image(), self._base(), "localhost/mic-e2e-again:latest"
-        with cache.locked("containers"):
-            self._build(base, again)
-            try:
-                return self._layers(name), self._layers(again)
-            finally:
-                self.podman("rmi", again)
+    def layers_of_two_builds(self) -> tuple[list[str], list[str]]:
+        """Return the layers of the image, and those of one that is built again."""
+        return self._layers(self.image()), self._layers(self.image("mic-e2e-again"))
 
     def _layers(self, name: str) -> list[str]:
         (described,) = json.loads(self.podman("image", "inspect", name))
@@ -640,7 +636,7 @@ def test_there_is_no_compiler_and_nothing_of_the_packaging_left(engine: Engine, 
 
 
 def test_a_second_build_has_equal_layers(engine: Engine) -> None:
-    first, second = engine.layers_of_a_second_build()
+    first, second = engine.layers_of_two_builds()
     assert len(first) == 3
     assert first == second
 
