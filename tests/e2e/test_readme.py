@@ -126,8 +126,12 @@ def _in_tree(tree: Path, command: str, **more: str) -> list[str | os.PathLike[st
     # that begins with "no-" is the opposite of what one expects.
     given = _environment() | {"PIP_NO_COMPILE": "false"} | more
     environment = [f"--setenv={name}={value}" for name, value in given.items()]
+    # What pip would download again: it asks the registry all the same which versions there are.
+    downloads = cache.directory() / "pip"
+    downloads.mkdir(exist_ok=True)
+    options = (f"--chdir={_CHECKOUT}", f"--bind={downloads}:/root/.cache/pip", *environment)
     return [
-        *debian.nspawn(tree, "--as-pid2", "--console=pipe", f"--chdir={_CHECKOUT}", *environment),
+        *debian.nspawn(tree, "--as-pid2", "--console=pipe", *options),
         *("/bin/sh", "-c", command),
     ]
 
