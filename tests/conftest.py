@@ -89,8 +89,8 @@ _LONGEST = (
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than cores: those with daemons wait a good part of their time."""
-    return len(os.sched_getaffinity(0)) + 1
+    """Two workers more than cores: those with daemons wait a good part of their time."""
+    return len(os.sched_getaffinity(0)) + 2
 
 
 @pytest.hookimpl(tryfirst=True)

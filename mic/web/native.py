@@ -58,15 +58,15 @@ def load() -> Native | None:
     except Exception as error:
         # Built for another Python, another C library: whatever it is, mic works without.
         _log.warn(
-            "the compiled fast lane cannot be imported: {error}; small ranges cost twice as much "
-            "CPU time; install the package mic-native anew, with the Python that runs mic",
+            "the compiled fast lane cannot be imported, and small ranges cost more CPU time: "
+            "{error}; install the package mic-native anew, with the Python that runs mic",
             error=error,
         )
         return None
     if interface != INTERFACE:
         _log.warn(
             "the compiled fast lane is not of this version of mic, and not used: small ranges cost "
-            "twice as much CPU time; install the package mic-native from the sources of mic",
+            "more CPU time; install the package mic-native from the sources of this version",
         )
         return None
     return cast(Native, module)

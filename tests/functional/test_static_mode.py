@@ -396,7 +396,7 @@ def test_a_fault_of_ours_does_not_end_the_loop_that_ends_downloads(
         "    if faults:\n"
         "        raise faults.pop()\n"
         "    print('swept', file=sys.stderr)\n"
-        "mic.service._SWEEP = 0.01\n"
+        "mic.service._SWEEP_SECONDS = 0.01\n"
         "mic.service.Downloads.sweep = sweep\n"
         "main()\n"
     )
