@@ -72,7 +72,8 @@ section gateway; ping -c 1 -W 10 192.0.2.1
 section units
 systemctl show --all --property=Id,LoadState,ActiveState,ConditionResult '*.service'
 section failed; systemctl list-units --failed --full --plain --no-legend | cut -d' ' -f1
-section clients; cat /proc/[0-9]*/comm | grep -E 'dhclient|dhcpcd|udhcpc'
+# A process may be gone before its name is read.
+section clients; cat /proc/[0-9]*/comm 2> /dev/null | grep -E 'dhclient|dhcpcd|udhcpc'
 section connections
 [ ! -e /usr/bin/nmcli ] || nmcli -c no -t -f NAME,DEVICE,STATE connection show --active
 section files
