@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mic.common.host_data import HostData
@@ -36,6 +36,7 @@ NETWORK_KEYS = ("nmstate", "networkData", "value")
 """Keys of network data, by precedence: ours, and the two that baremetal-operator reads."""
 
 _CLUSTER_API_TYPE = "cluster.x-k8s.io/secret"
+_SHORT = 64  # characters of a text that objects share; conditions with longer messages are few
 """The type of Secrets that hold kubeconfigs, keys and bootstrap data, under the key ``value``."""
 
 DATA_KEYS = {
@@ -244,10 +245,10 @@ def status_from_json(body: Json) -> Status:
         conditions=tuple(
             Condition(
                 # Most objects have the same ones.
-                type=sys.intern(each.get("type", "")),
-                status=sys.intern(each.get("status", "")),
-                reason=sys.intern(each.get("reason") or ""),
-                message=sys.intern(each.get("message") or ""),
+                type=_shared(each.get("type", "")),
+                status=_shared(each.get("status", "")),
+                reason=_shared(each.get("reason") or ""),
+                message=_shared(each.get("message") or ""),
                 last_transition_time=each.get("lastTransitionTime") or "",
                 observed_generation=each.get("observedGeneration") or 0,
             )
@@ -404,9 +405,22 @@ def _writable(body: Json) -> Json:
     return shared
 
 
+def _shared(text: str) -> str:
+    """Return an equal text that others have, too: the same few are in each object.
+
+    Not `sys.intern`: Python 3.12 keeps for ever what that was given, and tenants choose names.
+    """
+    return _remembered(text) if len(text) <= _SHORT else text
+
+
+@lru_cache(maxsize=1024)
+def _remembered(text: str) -> str:
+    return text
+
+
 def _with_shared_names(value: Any) -> Any:
     if isinstance(value, dict):
-        return {sys.intern(name): _with_shared_names(each) for name, each in value.items()}
+        return {_shared(name): _with_shared_names(each) for name, each in value.items()}
     return [_with_shared_names(each) for each in value] if isinstance(value, list) else value
 
 

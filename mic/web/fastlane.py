@@ -130,9 +130,9 @@ class FastLane:
 
     def _send(self, image: Image, start: int, stop: int, transport: ITransport) -> int | None:
         """Return how many bytes of the body were sent, None if the normal way has to answer."""
-        head = image_head(image)
+        fields = image_head(image)
         if self._senders is None or not isinstance(transport, FileTransport):
-            return self._send_read(image, head, start, stop, transport)
+            return self._send_read(image, fields, start, stop, transport)
         sender = self._senders.of(image)
         if sender is not None and transport.is_clear:
             sent = sender.send(transport.fileno(), start, stop, self._start)
@@ -141,13 +141,13 @@ class FastLane:
                 return 0
             if sent is not None:
                 return sent
-        taken = self._send_read(image, head, start, stop, transport)
+        taken = self._send_read(image, fields, start, stop, transport)
         if taken is not None:
             self._senders.renew(image)
         return taken
 
     def _send_read(
-        self, image: Image, image_head: ImageHead, start: int, stop: int, transport: ITransport
+        self, image: Image, fields: ImageHead, start: int, stop: int, transport: ITransport
     ) -> int | None:
         """Read, check and send in Python; see `_send`."""
         length = stop - start
@@ -164,7 +164,7 @@ class FastLane:
         # Content-Range as `mic.web.headers.content_range` has it, without a call.
         head = b"%s%sContent-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n\r\n" % (
             self._start,
-            image_head.lines,
+            fields.lines,
             start,
             stop - 1,
             image.layout.size,
