@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS, Json
+from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS, Json, WatchEvent
 from mic.kube.client import ThreadedKubernetes
 from mic.kube.controller import Controller
 from mic.kube.kubeconfig import load_configuration
@@ -202,10 +202,15 @@ class Watcher:
                 PREPROVISIONING_IMAGES,
                 namespace=self._cluster.namespace,
                 resource_version=page.resource_version,
-                on_event=lambda event: self.states.append({"event": event.type, **event.object}),
+                on_event=self._note,
             )
         )
         self._watch.addErrback(lambda _: None)
+
+    def _note(self, event: WatchEvent) -> None:
+        # A bookmark, which comes once a minute, is about no object.
+        if event.type != "BOOKMARK":
+            self.states.append({"event": event.type, **event.object})
 
     async def stop(self) -> None:
         if self._watch is not None:
