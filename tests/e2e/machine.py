@@ -127,10 +127,13 @@ class Machine:
         dropin.write_text(f"[Service]\n{settings}")
         self.systemctl("daemon-reload")
         self.systemctl("restart", self.service)
-        yield
-        dropin.unlink()
-        self.systemctl("daemon-reload")
-        self.systemctl("restart", self.service)
+        try:
+            yield
+        finally:
+            # Whatever a test has found: the next one is to meet the service as it was.
+            dropin.unlink()
+            self.systemctl("daemon-reload")
+            self.systemctl("restart", self.service)
 
     def load(self, path: str, digest: str) -> subprocess.Popen[str]:
         """Clients that download from the machine until their input is closed.

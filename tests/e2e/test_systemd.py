@@ -141,7 +141,8 @@ def test_it_comes_back_when_it_is_killed_and_no_client_notices(machine: Machine)
 
 
 def test_a_loop_that_hangs_is_noticed_and_ended(machine: Machine) -> None:
-    with machine.changed("WatchdogSec=2\n"):
+    # Not less: on a busy machine a process that does not hang may have no turn for seconds.
+    with machine.changed("WatchdogSec=10\n"):
         before = int(machine.show("NRestarts"))
         process = machine.show("MainPID")
         machine.systemctl("kill", "--kill-whom=main", "--signal=STOP", STATIC)

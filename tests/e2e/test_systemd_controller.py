@@ -128,7 +128,8 @@ def test_it_comes_back_with_the_same_urls_when_it_is_killed(
 
 
 def test_a_loop_that_hangs_is_noticed_and_ended(machine: Machine, cluster: Cluster) -> None:
-    with machine.changed("WatchdogSec=2\n"):
+    # Not less: on a busy machine a process that does not hang may have no turn for seconds.
+    with machine.changed("WatchdogSec=10\n"):
         before, process = int(machine.show("NRestarts")), machine.show("MainPID")
         machine.systemctl("kill", "--kill-whom=main", "--signal=STOP", CONTROLLER)
         eventually(lambda: int(machine.show("NRestarts")) == before + 1, "another try")
