@@ -18,17 +18,18 @@
 #include <sys/uio.h>
 
 enum {
-    LONGEST_REQUEST = 2048,
+    LONGEST_REQUEST = 2048, /* received at a time, too: as in mic/web/transport.py */
     LONGEST_HEAD = 4096,
     SMALL = 64 * 1024,
     MOST_DIGITS = 18,
     LONGEST_OWN = 256, /* of the lines that are made here */
-    INTERFACE = 1,     /* raised whenever mic calls this in another way */
+    INTERFACE = 2,     /* raised whenever mic calls this in another way */
 };
 
 /* One buffer for all: what is in it goes out, or is read again, before the next request comes. */
 static char body_buffer[SMALL];
 static char head_buffer[LONGEST_HEAD];
+static char request_buffer[LONGEST_REQUEST];
 
 /* --- requests --------------------------------------------------------------------------------------- */
 
@@ -297,6 +298,44 @@ make_head(const Sender *self, PyObject *begin, long long start, long long stop)
     return first + lines + (size_t)own;
 }
 
+/* What went out of an answer: of its head, whose length is `head`, and of its body. */
+typedef struct {
+    size_t head;
+    size_t taken;
+} Sent;
+
+/* Send the answer with these bytes of the image; return false, with nothing sent, if that cannot be done here. */
+static bool
+send_range(const Sender *self, int fd, long long start, long long stop, PyObject *begin, Sent *sent)
+{
+    size_t length = (size_t)(stop - start), head = make_head(self, begin, start, stop);
+    /* The check comes after the read: what was read before it is right, and it is a copy. sendfile would
+     * send what is in the file when the client takes it. */
+    if (head == 0 || !fill(self, start, stop) || !is_current(self))
+        return false;
+    struct iovec parts[] = {{head_buffer, head}, {body_buffer, length}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t count = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    /* On an error the socket is full, or broken, which the next attempt will show. */
+    *sent = (Sent){head, count < 0 ? 0 : (size_t)count};
+    return true;
+}
+
+/* Return how many bytes of the body were taken, or the rest of the head where that was not taken whole. */
+static PyObject *
+taken_of(Sent sent)
+{
+    if (sent.taken < sent.head)
+        return PyBytes_FromStringAndSize(head_buffer + sent.taken, (Py_ssize_t)(sent.head - sent.taken));
+    return PyLong_FromSize_t(sent.taken - sent.head);
+}
+
+static bool
+is_small_range(const Sender *self, long long start, long long stop)
+{
+    return 0 <= start && start < stop && stop <= self->size && stop - start <= SMALL;
+}
+
 PyDoc_STRVAR(send_doc,
              "send(fd, start, stop, begin, /)\n--\n\n"
              "Send the answer with the bytes start to stop of the image to a socket.\n\n"
@@ -316,23 +355,48 @@ sender_send(Sender *self, PyObject *const *args, Py_ssize_t count)
     long long start = PyLong_AsLongLong(args[1]), stop = PyLong_AsLongLong(args[2]);
     if (PyErr_Occurred())
         return NULL;
-    if (fd < 0 || fd > INT_MAX || start < 0 || start >= stop || stop > self->size || stop - start > SMALL) {
+    if (fd < 0 || fd > INT_MAX || !is_small_range(self, start, stop)) {
         PyErr_SetString(PyExc_ValueError, "not a small range of the image, or no descriptor");
         return NULL;
     }
-    size_t length = (size_t)(stop - start), head = make_head(self, args[3], start, stop);
-    /* The check comes after the read: what was read before it is right, and it is a copy. sendfile would
-     * send what is in the file when the client takes it. */
-    if (head == 0 || !fill(self, start, stop) || !is_current(self))
+    Sent sent;
+    if (!send_range(self, (int)fd, start, stop, args[3], &sent))
         Py_RETURN_NONE;
-    struct iovec parts[] = {{head_buffer, head}, {body_buffer, length}};
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    ssize_t sent = sendmsg((int)fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    /* On an error the socket is full, or broken, which the next attempt will show. */
-    size_t taken = sent < 0 ? 0 : (size_t)sent;
-    if (taken < head)
-        return PyBytes_FromStringAndSize(head_buffer + taken, (Py_ssize_t)(head - taken));
-    return PyLong_FromSize_t(taken - head);
+    return taken_of(sent);
+}
+
+PyDoc_STRVAR(answer_doc,
+             "answer(fd, before, after, begin, /)\n--\n\n"
+             "Receive from a socket, and answer one request of `before`, a range, and `after`.\n\n"
+             "Return start, stop, and what `send` returns; or the bytes that came, where they are\n"
+             "anything else or were not answered: no bytes at the end. Raises OSError as recv does,\n"
+             "BlockingIOError when there is nothing.");
+
+static PyObject *
+sender_answer(Sender *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 4 || !PyBytes_Check(args[1]) || !PyBytes_Check(args[2]) || !PyBytes_Check(args[3])) {
+        PyErr_SetString(PyExc_TypeError, "answer(fd, before, after, begin)");
+        return NULL;
+    }
+    int fd = (int)PyLong_AsLong(args[0]);
+    if (PyErr_Occurred())
+        return NULL;
+    ssize_t received = recv(fd, request_buffer, LONGEST_REQUEST, MSG_DONTWAIT);
+    if (received < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Cursor cursor = {request_buffer, request_buffer + received};
+    long long first, last;
+    if (take(&cursor, PyBytes_AS_STRING(args[1]), (size_t)PyBytes_GET_SIZE(args[1])) &&
+        take_number(&cursor, &first) && TAKE(&cursor, "-") && take_number(&cursor, &last) &&
+        take(&cursor, PyBytes_AS_STRING(args[2]), (size_t)PyBytes_GET_SIZE(args[2])) &&
+        cursor.at == cursor.end) {
+        long long stop = last < self->size ? last + 1 : self->size;
+        Sent sent;
+        if (is_small_range(self, first, stop) && send_range(self, fd, first, stop, args[3], &sent))
+            return Py_BuildValue("(LLN)", first, stop, taken_of(sent));
+    }
+    return PyBytes_FromStringAndSize(request_buffer, received);
 }
 
 static void
@@ -432,6 +496,7 @@ sender_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 
 static PyMethodDef sender_methods[] = {
     {"send", (PyCFunction)(void (*)(void))sender_send, METH_FASTCALL, send_doc},
+    {"answer", (PyCFunction)(void (*)(void))sender_answer, METH_FASTCALL, answer_doc},
     {NULL, NULL, 0, NULL},
 };
 

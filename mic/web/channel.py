@@ -161,9 +161,7 @@ class ImageChannel(FlowChannel):
             # With a deadline some of a request has come already; without one too, if that came
             # in one go with the request before it, and was not a whole line.
             if self._deadline is None and self.persistent and not self._buffer:
-                if self.site.fast_lane.serve(data, self.client, self.transport, self._send_rest):
-                    self.fresh = False
-                    self.resetTimeout()
+                if self.site.fast_lane.serve(data, self.transport, self):
                     return
             if self.fresh and data.startswith(_TLS_HANDSHAKE):
                 # It would wait for an answer until what it sent counts as a slow request.
@@ -266,7 +264,12 @@ class ImageChannel(FlowChannel):
             request.responseHeaders.setRawHeaders(b"Connection", [b"keep-alive"])
         return True
 
-    def _send_rest(self, image: Image, start: int, stop: int) -> None:
+    def answered(self) -> None:
+        """Note that the fast lane has answered a request."""
+        self.fresh = False
+        self.resetTimeout()
+
+    def send_rest(self, image: Image, start: int, stop: int) -> None:
         """Send what the client did not take at once of an answer of the fast lane."""
         request: Any = _Answered()
         self.requests.append(request)

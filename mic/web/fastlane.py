@@ -47,13 +47,20 @@ _PLAIN = re.compile(
     + _IGNORED
     + rb"\r\n"
 )
+_RANGE = b"\r\nRange: bytes="
 _START = b"HTTP/1.1 206 Partial Content\r\nServer: %s\r\nDate: " % SERVER
 
 
-class SendRest(Protocol):
-    """Sends what is left of an answer."""
+class Connection(Protocol):
+    """The connection that a request came on."""
 
-    def __call__(self, image: Image, start: int, stop: int) -> None:
+    client: str
+    """What the downloads of its client are counted under."""
+
+    def answered(self) -> None:
+        """Note that a request is answered."""
+
+    def send_rest(self, image: Image, start: int, stop: int) -> None:
         """Send the bytes ``start`` to ``stop`` of ``image`` as the client takes them."""
 
 
@@ -87,55 +94,70 @@ class FastLane:
         self._answers = served.answers
         self._clock = clock
         self._plain_request = plain_request if native is None else native.plain_request
-        self._senders = None if native is None else Senders(native)
+        self.senders = None if native is None else Senders(native)
         self._second = 0
-        self._start = b""
+        self.start = b""
         # One for all: what is in it goes out, or is read again, before the next request comes.
         self._buffer = memoryview(bytearray(SMALL))
 
-    def serve(self, data: bytes, client: str, transport: ITransport, send_rest: SendRest) -> bool:
-        """Answer ``data`` if it is one whole plain request; return whether it is.
-
-        ``send_rest`` is called when the client does not take all of the answer at once.
-        """
+    def serve(self, data: bytes, transport: ITransport, connection: Connection) -> bool:
+        """Answer ``data`` if it is one whole plain request; return whether it is."""
         request = self._plain_request(data)
         if request is None:
             return False
         name, start, last = request
-        entry = self._images.entry(name)
-        image = None if entry is None else entry.composed
-        if entry is None or image is None:
+        image = self.image(name)
+        if image is None:
             return False
-        size = image.layout.size
-        stop = min(last + 1, size)
-        length = stop - start
-        if not 0 < length <= SMALL:
+        stop = min(last + 1, image.layout.size)
+        if not 0 < stop - start <= SMALL:
             return False
-        now = self._clock()
-        if image.last_modified > now:
-            return False
-        if int(now) != self._second:
-            self._second = int(now)
-            self._start = b"%s%s\r\n" % (_START, datetimeToString(self._second))
         taken = self._send(image, start, stop, transport)
         if taken is None:
             return False
-        answers = self._answers[entry.content.kind]
-        answers.statuses[206] += 1
-        answers.bytes += length
-        self._downloads.count(image.id, client, image.etag, size=size, start=start, stop=stop)
-        if taken < length:
-            send_rest(image, start + taken, stop)
+        self.sent(image, start, stop, taken, connection)
+        if self.senders is not None and isinstance(transport, FileTransport):
+            if taken == stop - start and self.senders.of(image) is not None:
+                transport.shortcut = _Repeat(self, data, name, transport, connection)
         return True
+
+    def image(self, name: str) -> Image | None:
+        """Return the image of a name, None if the normal way has to answer."""
+        entry = self._images.entry(name)
+        image = None if entry is None else entry.composed
+        now = self._clock()
+        if image is None or image.last_modified > now:
+            return None
+        if int(now) != self._second:
+            self._second = int(now)
+            self.start = b"%s%s\r\n" % (_START, datetimeToString(self._second))
+        return image
+
+    def sent(self, image: Image, start: int, stop: int, taken: int, connection: Connection) -> None:
+        """Count an answer, of whose body ``taken`` bytes went out, and send the rest."""
+        answers = self._answers[image.id.kind]
+        answers.statuses[206] += 1
+        answers.bytes += stop - start
+        self._downloads.count(
+            image.id,
+            connection.client,
+            image.etag,
+            size=image.layout.size,
+            start=start,
+            stop=stop,
+        )
+        connection.answered()
+        if taken < stop - start:
+            connection.send_rest(image, start + taken, stop)
 
     def _send(self, image: Image, start: int, stop: int, transport: ITransport) -> int | None:
         """Return how many bytes of the body were sent, None if the normal way has to answer."""
         fields = image_head(image)
-        if self._senders is None or not isinstance(transport, FileTransport):
+        if self.senders is None or not isinstance(transport, FileTransport):
             return self._send_read(image, fields, start, stop, transport)
-        sender = self._senders.of(image)
+        sender = self.senders.of(image)
         if sender is not None and transport.is_clear:
-            sent = sender.send(transport.fileno(), start, stop, self._start)
+            sent = sender.send(transport.fileno(), start, stop, self.start)
             if isinstance(sent, bytes):
                 transport.write(sent)
                 return 0
@@ -143,7 +165,7 @@ class FastLane:
                 return sent
         taken = self._send_read(image, fields, start, stop, transport)
         if taken is not None:
-            self._senders.renew(image)
+            self.senders.renew(image)
         return taken
 
     def _send_read(
@@ -163,7 +185,7 @@ class FastLane:
             return None
         # Content-Range as `mic.web.headers.content_range` has it, without a call.
         head = b"%s%sContent-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n\r\n" % (
-            self._start,
+            self.start,
             fields.lines,
             start,
             stop - 1,
@@ -174,6 +196,52 @@ class FastLane:
             return transport.write_now(head, body)
         transport.write(head + body)
         return length
+
+
+class _Repeat:
+    """Answers the request that came last on a connection, when it comes with another range.
+
+    A client sends the same head each time. What does not start and end as the last one did takes
+    the whole way again, and so does what cannot be sent here.
+    """
+
+    __slots__ = ("_after", "_before", "_connection", "_fd", "_lane", "_name", "_transport")
+
+    def __init__(
+        self,
+        lane: FastLane,
+        data: bytes,
+        name: str,
+        transport: FileTransport,
+        connection: Connection,
+    ) -> None:
+        self._lane = lane
+        self._name = name
+        self._transport = transport
+        self._connection = connection
+        self._fd = transport.fileno()
+        before, field, rest = data.partition(_RANGE)
+        self._before = before + field
+        self._after = rest[rest.index(b"\r\n") :]
+
+    def __call__(self) -> bytes | None:
+        """Receive a request and answer it; return what came if it is not answered."""
+        lane = self._lane
+        image = lane.image(self._name)
+        sender = None if image is None or lane.senders is None else lane.senders.of(image)
+        if image is None or sender is None:
+            return self._transport.receive()
+        answer = sender.answer(self._fd, self._before, self._after, lane.start)
+        if isinstance(answer, bytes):
+            return answer
+        start, stop, taken = answer
+        if isinstance(taken, bytes):
+            self._transport.write(taken)
+            taken = 0
+        if taken < stop - start:
+            self._transport.shortcut = None
+        lane.sent(image, start, stop, taken, self._connection)
+        return None
 
 
 def _fill(buffer: memoryview, layout: Layout, position: int) -> bool:

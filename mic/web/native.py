@@ -17,7 +17,7 @@ from mic.media.basefile import BaseFile
 from mic.media.layout import FileRange
 from mic.web.headers import image_head
 
-INTERFACE = 1
+INTERFACE = 2
 """The way in which mic calls the package: a package with another number is not used."""
 
 _log = Logger()
@@ -29,6 +29,15 @@ class Sender(Protocol):
 
     def send(self, fd: int, start: int, stop: int, begin: bytes, /) -> int | bytes | None:
         """Return the number of body bytes taken, or the rest of the head, or None: nothing sent."""
+
+    def answer(
+        self, fd: int, before: bytes, after: bytes, begin: bytes, /
+    ) -> tuple[int, int, int | bytes] | bytes:
+        """Receive, and answer a request of ``before``, a range and ``after``.
+
+        Return the range and what was taken, as `send` does, or what came and is not answered.
+        Raises `OSError`.
+        """
 
 
 class Native(Protocol):
@@ -91,7 +100,8 @@ class Senders:
 
     def of(self, image: Image) -> Sender | None:
         """Return the sender of an image, None if its ranges can be sent in Python only."""
-        if len(image.made) == 1:
+        if len(image.made) < 2:
+            image_head(image)
             image.made.append(self._make(image))
         made: _Made = image.made[1]
         return made.sender

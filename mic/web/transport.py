@@ -98,6 +98,8 @@ class FileTransport(Server):
         self._busy = False
         self._aborted = False
         self._finishing = False
+        self.shortcut: Callable[[], bytes | None] | None = None
+        """Called in place of `receive`, until it returns bytes; None: it has answered them."""
         super().__init__(sock, protocol, client, server, sessionno, reactor)
 
     @property
@@ -182,14 +184,23 @@ class FileTransport(Server):
         self._finishing = True
         self.startWriting()
 
+    def receive(self) -> bytes:
+        """Return what the client has sent, no bytes at its end. Raises `OSError`."""
+        data: bytes = self.socket.recv(_RECEIVED)
+        return data
+
     def doRead(self) -> Any:
         """Hand bytes to the protocol, and send what it answers."""
+        shortcut = self.shortcut
         try:
-            data = self.socket.recv(_RECEIVED)
+            data = self.receive() if shortcut is None else shortcut()
         except BlockingIOError:
             return None
         except OSError:
             return CONNECTION_LOST
+        if data is None:
+            return None
+        self.shortcut = None
         if not data:
             return CONNECTION_DONE
         self._busy = True
@@ -268,6 +279,7 @@ class FileTransport(Server):
     def connectionLost(self, reason: Any) -> None:
         """Forget what is queued: it holds memory."""
         self._queue.clear()
+        self.shortcut = None
         super().connectionLost(reason)
 
     def _is_awaited(self) -> bool:

@@ -11,6 +11,7 @@ import os
 import random
 import select
 import socket
+import struct
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -64,8 +65,16 @@ def way(request: pytest.FixtureRequest) -> Native | None:
     return request.getfixturevalue("native") if request.param == "compiled" else None
 
 
-def no_rest(image: object, start: int, stop: int) -> None:
-    raise AssertionError("this transport takes everything")
+class Whole:
+    """A client whose transport takes everything."""
+
+    client = "192.0.2.1"
+
+    def answered(self) -> None:
+        """Nothing to do."""
+
+    def send_rest(self, image: object, start: int, stop: int) -> None:
+        raise AssertionError("this transport takes everything")
 
 
 @pytest.fixture
@@ -81,20 +90,27 @@ class Connection(Protocol):
     """Gives the lane what it reads, and keeps what the lane leaves to others."""
 
     transport: FileTransport
+    client = "192.0.2.1"
 
     def __init__(self, lane: FastLane) -> None:
         self._lane = lane
         self.taken: list[bool] = []
+        self.left: list[bytes] = []
         self.rests: list[tuple[int, int]] = []
         self.lost: Deferred[None] = Deferred()
 
     def dataReceived(self, data: bytes) -> None:
-        self.taken.append(self._lane.serve(data, "192.0.2.1", self.transport, self._rest))
+        if not self._lane.serve(data, self.transport, self):
+            self.taken.append(False)
+            self.left.append(data)
 
     def connectionLost(self, reason: Any = None) -> None:
         self.lost.callback(None)
 
-    def _rest(self, image: Image, start: int, stop: int) -> None:
+    def answered(self) -> None:
+        self.taken.append(True)
+
+    def send_rest(self, image: Image, start: int, stop: int) -> None:
         self.rests.append((start, stop))
 
 
@@ -129,7 +145,7 @@ class Lane:
     def ask(self, data: bytes) -> bytes | None:
         """What the lane answers on a transport that is not its own, such as that of TLS."""
         transport = StringTransport()
-        taken = self.lane.serve(data, "192.0.2.1", transport, no_rest)  # type: ignore[arg-type]
+        taken = self.lane.serve(data, transport, Whole())  # type: ignore[arg-type]
         assert taken == bool(transport.value())
         return transport.value() if taken else None
 
@@ -152,19 +168,22 @@ class Lane:
         return body
 
 
-@pytest_twisted.async_yield_fixture
-async def lane(
-    request: pytest.FixtureRequest, way: Native | None, tmp_path: Path
-) -> AsyncIterator[Lane]:
-    lane = Lane(tmp_path, way, minimal=getattr(request, "param", "full") == "minimal")
+async def published(lane: Lane) -> Lane:
+    """The lane, with its image at /host.iso."""
     lane.threads.startService()
     content = Content(
         id=ImageId("", "host", Kind.ISO), customisation=Customisation(b"a", rootfs_url=URL)
     )
-    lane.images.publish("host.iso", content)
-    entry = lane.images.entry("host.iso")
-    assert entry is not None
-    await lane.images.load(entry)
+    await lane.images.load(lane.images.publish("host.iso", content))
+    return lane
+
+
+@pytest_twisted.async_yield_fixture
+async def lane(
+    request: pytest.FixtureRequest, way: Native | None, tmp_path: Path
+) -> AsyncIterator[Lane]:
+    minimal = getattr(request, "param", "full") == "minimal"
+    lane = await published(Lane(tmp_path, way, minimal=minimal))
     yield lane
     await lane.close()
     await lane.threads.stopService()
@@ -375,9 +394,7 @@ def test_what_was_sent_stays_the_same_when_the_base_is_overwritten(lane: Lane) -
 async def test_a_base_of_any_time_is_sent(way: Native | None, tmp_path: Path, seconds: int) -> None:
     lane = Lane(tmp_path, way, minimal=False)
     os.utime(lane.path, (seconds, seconds))
-    lane.threads.startService()
-    content = Content(id=ImageId("", "host", Kind.ISO), customisation=Customisation(b"a"))
-    await lane.images.load(lane.images.publish("host.iso", content))
+    await published(lane)
     for _ in range(2):
         assert lane.fetch(0, 2048) == ISO[:2048]
     await lane.close()
@@ -385,12 +402,13 @@ async def test_a_base_of_any_time_is_sent(way: Native | None, tmp_path: Path, se
 
 
 class Counted:
-    """The compiled module, and how many answers it sent."""
+    """The compiled module, how many answers it sent, and how many of them by the short way."""
 
     def __init__(self, native: Native) -> None:
         self._native = native
         self.plain_request = native.plain_request
         self.sent = 0
+        self.repeated = 0
 
     def Sender(self, **members: Any) -> CountedSender:
         return CountedSender(self, self._native.Sender(**members))
@@ -401,35 +419,159 @@ class CountedSender:
         self._module = module
         self._sender = sender
 
-    def send(self, fd: int, start: int, stop: int, begin: bytes, /) -> int | bytes | None:
-        sent: int | bytes | None = self._sender.send(fd, start, stop, begin)
+    def send(self, *arguments: Any) -> Any:
+        sent = self._sender.send(*arguments)
         self._module.sent += sent is not None
         return sent
 
+    def answer(self, *arguments: Any) -> Any:
+        answer = self._sender.answer(*arguments)
+        answered = isinstance(answer, tuple)
+        self._module.sent += answered
+        self._module.repeated += answered
+        return answer
 
-@pytest_twisted.ensureDeferred
-async def test_a_file_that_was_in_doubt_is_sent_by_the_compiled_lane_again(
-    native: Native, tmp_path: Path
-) -> None:
-    counted = Counted(native)
-    lane = Lane(tmp_path, counted, minimal=False)
-    lane.threads.startService()
-    content = Content(id=ImageId("", "host", Kind.ISO), customisation=Customisation(b"a"))
-    image = await lane.images.load(lane.images.publish("host.iso", content))
+
+@pytest_twisted.async_yield_fixture
+async def counted(native: Native, tmp_path: Path) -> AsyncIterator[tuple[Counted, Lane]]:
+    """A lane whose image was asked for once, so that the next request like that is a repeat."""
+    module = Counted(native)
+    lane = await published(Lane(tmp_path, module, minimal=False))
     assert lane.fetch(0, 2048) == ISO[:2048]
-    assert counted.sent == 1
-    lane.path.chmod(0o600)
-    assert lane.fetch(0, 2048) is None
-    await lane.images.verify(image.base.file)
-    # The first one after the check is sent in Python.
-    for _ in range(3):
-        assert lane.fetch(0, 2048) == ISO[:2048]
-    assert counted.sent == 3
+    yield module, lane
     await lane.close()
     await lane.threads.stopService()
 
 
-def test_what_the_client_does_not_take_is_left_to_others(lane: Lane) -> None:
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_was_in_doubt_is_sent_by_the_compiled_lane_again(
+    counted: tuple[Counted, Lane],
+) -> None:
+    module, lane = counted
+    entry = lane.images.entry("host.iso")
+    assert entry is not None
+    assert entry.composed is not None
+    assert module.sent == 1
+    lane.path.chmod(0o600)
+    assert lane.fetch(0, 2048) is None
+    await lane.images.verify(entry.composed.base.file)
+    # The first one after the check is sent in Python.
+    for _ in range(3):
+        assert lane.fetch(0, 2048) == ISO[:2048]
+    assert module.sent == 3
+
+
+def test_the_same_request_for_other_ranges_is_a_repeat(counted: tuple[Counted, Lane]) -> None:
+    module, lane = counted
+    for start, stop in ((2048, 4096), (0, 1), (5, 5 + SMALL), (len(ISO) - 1, len(ISO))):
+        assert lane.fetch(start, stop) == ISO[start:stop]
+    assert lane.send(request(span=f"bytes={len(ISO) - 7}-{10**18 - 1}"))
+    assert lane.client.recv(SMALL).endswith(b"Content-Length: 7\r\n\r\n" + ISO[-7:])
+    assert module.repeated == 5
+    (download,) = lane.downloads.in_progress
+    assert download.bytes == 2048 + 2048 + 1 + SMALL + 1 + 7
+    assert lane.served.answers[Kind.ISO].statuses[206] == 6
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        request("Accept: */*", span="bytes=5-9"),
+        request(span="bytes=5-9", target="/other/host.iso"),
+    ],
+)
+def test_another_plain_request_takes_the_whole_way(
+    counted: tuple[Counted, Lane], data: bytes
+) -> None:
+    module, lane = counted
+    assert lane.send(data)
+    assert lane.client.recv(SMALL).endswith(b"Content-Length: 5\r\n\r\n" + ISO[5:10])
+    assert lane.fetch(5, 10) == ISO[5:10]
+    assert module.repeated == 0
+    assert lane.fetch(5, 10) == ISO[5:10]
+    assert module.repeated == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        request(span="bytes=5-4"),
+        request(span=f"bytes={len(ISO)}-{len(ISO)}"),
+        request(span=f"bytes=0-{SMALL}"),
+        request(span="bytes=0000000000000000005-9"),
+        request(span="bytes=-9"),
+        request(span="bytes=5-"),
+        request(span="bytes=5-9,11-12"),
+        request(span="bytes=5-9") * 2,
+        request(span="bytes=5-9") + b"G",
+        request(span="bytes=5-9")[:-1],
+        request(span="bytes=5-9")[:9],
+        request("If-Range: x", span="bytes=5-9"),
+        b"\r\n" + request(span="bytes=5-9"),
+        b"\0",
+    ],
+)
+def test_what_is_no_repeat_is_left_to_the_normal_way_whole(
+    counted: tuple[Counted, Lane], data: bytes
+) -> None:
+    module, lane = counted
+    assert not lane.send(data)
+    assert lane.connection.left == [data]
+    assert module.repeated == 0
+
+
+def test_a_repeat_sees_that_the_image_is_not_published_any_more(
+    counted: tuple[Counted, Lane],
+) -> None:
+    _, lane = counted
+    lane.images.discard("host.iso")
+    assert lane.fetch(0, 5) is None
+
+
+def test_a_repeat_sees_that_the_base_has_changed(counted: tuple[Counted, Lane]) -> None:
+    _, lane = counted
+    os.utime(lane.path, ns=(1, 1))
+    assert lane.fetch(0, 5) is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_repeat_sees_another_image_of_the_same_name(counted: tuple[Counted, Lane]) -> None:
+    module, lane = counted
+    content = Content(id=ImageId("", "host", Kind.ISO), customisation=Customisation(b"other"))
+    image = await lane.images.load(lane.images.publish("host.iso", content))
+    expected = image.layout.read(0, image.size)
+    for start in range(0, image.size - SMALL, SMALL):
+        assert lane.fetch(start, start + SMALL) == expected[start : start + SMALL]
+    assert module.repeated > 2
+
+
+def test_a_repeat_has_the_date_of_its_time(counted: tuple[Counted, Lane]) -> None:
+    module, lane = counted
+    lane.now = NOW + 61
+    assert lane.send(request())
+    assert b"\r\nDate: Tue, 14 Nov 2023 22:14:21 GMT\r\n" in lane.client.recv(SMALL)
+    assert module.repeated == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_end_of_a_client_ends_its_connection(counted: tuple[Counted, Lane]) -> None:
+    _, lane = counted
+    lane.client.shutdown(socket.SHUT_WR)
+    await lane.connection.lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_reset_of_a_client_ends_its_connection(counted: tuple[Counted, Lane]) -> None:
+    _, lane = counted
+    lane.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    lane.client.close()
+    await lane.connection.lost
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_what_the_client_does_not_take_is_left_to_others(lane: Lane, before: int) -> None:
+    for _ in range(before):
+        assert lane.fetch(0, 1) == ISO[:1]
     place, length = ISO.index(LARGE), SMALL
     lane.connection.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     lane.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
@@ -442,8 +584,11 @@ def test_what_the_client_does_not_take_is_left_to_others(lane: Lane) -> None:
     assert received.partition(b"\r\n\r\n")[2] == ISO[place:start]
 
 
+@pytest.mark.parametrize("before", [0, 1])
 @pytest_twisted.ensureDeferred
-async def test_a_head_that_the_client_does_not_take_is_queued(lane: Lane) -> None:
+async def test_a_head_that_the_client_does_not_take_is_queued(lane: Lane, before: int) -> None:
+    for _ in range(before):
+        assert lane.fetch(0, 1) == ISO[:1]
     place, length = ISO.index(LARGE), 2048
     lane.client.sendall(request(span=f"bytes={place}-{place + length - 1}"))
     assert select.select([lane.port.readers], [], [], 30)[0]
