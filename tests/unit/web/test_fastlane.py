@@ -566,6 +566,7 @@ async def test_the_reset_of_a_client_ends_its_connection(counted: tuple[Counted,
     lane.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     lane.client.close()
     await lane.connection.lost
+    assert lane.connection.transport.shortcut is None, "it holds the connection"
 
 
 @pytest.mark.parametrize("before", [0, 1])
