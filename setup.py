@@ -64,6 +64,8 @@ setup(
         "treq>=24.9.1",
         "pyyaml>=6.0.3",
         "kubernetes>=37.0.0",
+        "urllib3>=2.8.0",
+        "httptools>=0.6.4",
         "prometheus-client>=0.20.0",
     ],
     extras_require={

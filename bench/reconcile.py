@@ -61,7 +61,20 @@ def ready(kube: KubeServer, stale: set[str]) -> set[str]:
     return urls
 
 
-def measure(kube: KubeServer, folder: Path, count: int, stale: set[str], title: str) -> set[str]:
+AS_POD = [
+    *("unshare", "--mount", "sh", "-ec"),
+    "mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir -p /run/secrets/kubernetes.io"
+    ' && cp -r "$0" /run/secrets/kubernetes.io/serviceaccount && exec "$@"',
+]
+"""Runs what follows with the service account of a folder, its first argument, where a pod has it.
+
+``/var/run`` is ``/run``. Only root can do this.
+"""
+
+
+def measure(
+    kube: KubeServer, folder: Path, count: int, stale: set[str], title: str, *, pod: bool
+) -> set[str]:
     """Run a controller until all are ready; the URLs."""
     environment = {
         "PATH": os.environ["PATH"],
@@ -71,7 +84,13 @@ def measure(kube: KubeServer, folder: Path, count: int, stale: set[str], title: 
         "IRONIC_BASE_URL": "http://ironic.example",
     }
     command = [sys.executable, "-c", "from mic.cli.main import main; main()", "controller"]
-    flags = ["-kubeconfig", str(folder / "config"), "-namespace", NAMESPACE]
+    flags = ["-namespace", NAMESPACE]
+    if pod:
+        command = [*AS_POD, str(folder / "account"), *command]
+        environment["KUBERNETES_SERVICE_HOST"] = "127.0.0.1"
+        environment["KUBERNETES_SERVICE_PORT"] = str(kube.port)
+    else:
+        flags += ["-kubeconfig", str(folder / "config")]
     addresses = ["-images-bind-addr", "127.0.0.1:0", "-metrics-addr", "0"]
     before = requests(kube)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -111,7 +130,9 @@ def main() -> None:
     """Fresh start, then restart."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--objects", type=int, default=1000)
-    count: int = parser.parse_args().objects
+    parser.add_argument("--pod", action="store_true", help="by a service account; as root")
+    options = parser.parse_args()
+    count: int = options.objects
     with tempfile.TemporaryDirectory(prefix="mic-bench-") as name:
         folder = Path(name)
         kube = KubeServer(folder)
@@ -120,6 +141,7 @@ def main() -> None:
             kube.install()
             put(folder / "ipa.iso", live_iso())
             kube.kubeconfig(folder / "config")
+            kube.service_account(folder / "account")
             kube.create_namespace(NAMESPACE)
             for number in range(count):
                 secret = f"net-{number}"
@@ -127,8 +149,8 @@ def main() -> None:
                 body = image_body(f"host-{number}", secret=secret, namespace=NAMESPACE)
                 kube.create(PREPROVISIONING_IMAGES, body)
             print(f"{count} objects with a Secret each are there", flush=True)
-            urls = measure(kube, folder, count, set(), "fresh start")
-            measure(kube, folder, count, urls, "restart")
+            urls = measure(kube, folder, count, set(), "fresh start", pod=options.pod)
+            measure(kube, folder, count, urls, "restart", pod=options.pod)
         finally:
             kube.stop()
 

@@ -23,8 +23,8 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS, Json, WatchEvent
 from mic.kube.client import ThreadedKubernetes
+from mic.kube.configuration import load_configuration
 from mic.kube.controller import Controller
-from mic.kube.kubeconfig import load_configuration
 
 reactor = cast(Any, _reactor)
 _numbers = itertools.count(1)

@@ -102,7 +102,7 @@ def _examined(
             if chosen is Mode.STATIC:
                 await examination.examine_directory()
             else:
-                # Imported here: the Kubernetes client takes half a second.
+                # Imported here: the other modes do without.
                 from mic.hosts.examine_cluster import examine_cluster
 
                 await examine_cluster(examination)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from mic.common.endpoint import Endpoint, bypasses_proxy
 from mic.common.text import printable
 from mic.common.urls import without_credentials
 from mic.fetch.failure import FetchError
 from mic.fetch.location import Location, ascii_name, basic
-from mic.reachability.endpoint import Endpoint, bypasses_proxy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

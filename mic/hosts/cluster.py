@@ -18,11 +18,11 @@ from mic.hosts.image_status import image_status
 from mic.hosts.provider import Provider
 from mic.hosts.status import HostStatus
 from mic.kube.client import ThreadedKubernetes
+from mic.kube.configuration import load_configuration, own_namespace
 from mic.kube.controller import Controller
 from mic.kube.counts import Backlog, KubeCounts
 from mic.kube.election import Election
 from mic.kube.events import Event, EventRecorder
-from mic.kube.kubeconfig import load_configuration, own_namespace
 from mic.kube.objects import PreprovisioningImage
 
 

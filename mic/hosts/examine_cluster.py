@@ -14,8 +14,8 @@ from mic.hosts.publish import Publisher
 from mic.kube.api import PREPROVISIONING_IMAGES, SECRETS, ApiError, NotFound, Unavailable
 from mic.kube.builds import BuildRequest, Built
 from mic.kube.client import ThreadedKubernetes
+from mic.kube.configuration import load_configuration, own_namespace
 from mic.kube.dry_run import is_reconciled, refusal
-from mic.kube.kubeconfig import load_configuration, own_namespace
 from mic.kube.objects import (
     NetworkSecret,
     PreprovisioningImage,

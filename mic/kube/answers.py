@@ -106,7 +106,8 @@ def refusal(
 ) -> ApiError:
     """Return the API server's refusal as an error, without anything that was sent or received.
 
-    ``reason`` is HTTP's phrase, for responses without a ``Status``. Of the ``Status`` only what
+    ``reason`` is HTTP's phrase, for responses without a ``Status``; ``headers`` have names in lower
+    case. Of the ``Status`` only what
     cannot hold a payload is used: the reason, the invalid fields, the message if it is about
     rights, and which admission policy refused.
     """
@@ -173,7 +174,7 @@ def status_of(content: bytes) -> Json:
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Return Retry-After in seconds (RFC 9110 section 10.2.3); API servers send no dates there."""
     try:
-        seconds = float(headers.get("Retry-After", ""))
+        seconds = float(headers.get("retry-after", ""))
     except (TypeError, ValueError):
         return None
     return min(seconds, MAX_RETRY_AFTER) if math.isfinite(seconds) and seconds >= 0 else None

@@ -1,23 +1,21 @@
-"""The Kubernetes API over the official client, in threads of its own.
+"""The Kubernetes API in threads of its own.
 
-Only this module and `mic.kube.kubeconfig` import ``kubernetes``. Blocking calls run in a pool that
-belongs to a Service; only plain dictionaries cross to the reactor's thread. Every call ends by
-itself: each has time limits for connecting and for silence, and a watch is one request of bounded
-length, so that the client does not retry on its own and an expired version surfaces.
+Blocking calls run in a pool that belongs to a Service; only plain dictionaries cross to the
+reactor's thread. Every call ends by itself: each has time limits for connecting and for silence,
+and a watch is one request of bounded length.
 """
 
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing
 from random import Random
-from threading import Event, Thread
-from typing import Any, cast
-from urllib.parse import urlsplit
+from threading import Event
+from typing import cast
 
 import urllib3
-from kubernetes import client as kubernetes_client
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads
@@ -25,7 +23,6 @@ from twisted.python.failure import Failure
 
 from mic import __version__
 from mic.common.threads import Threads
-from mic.common.urls import without_credentials
 from mic.kube.answers import Request, refusal, status_of
 from mic.kube.api import (
     ApiError,
@@ -38,14 +35,12 @@ from mic.kube.api import (
     WatchEvent,
     page_size,
 )
+from mic.kube.api_server import ApiServer
+from mic.kube.connections import ConnectionLost, Connections, Response
 from mic.kube.counts import KubeCounts
 
-# The client's own annotations are generated, and wrong where its options are concerned.
-_client: Any = kubernetes_client
-
-CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
-"""Time limits for connecting and for silence while waiting for a response, in seconds."""
+"""Time limit for silence while waiting for a response, in seconds."""
 
 WATCH_SECONDS = (300, 600)
 """How long one watch request lasts, in seconds: random, so that watches do not end together."""
@@ -63,7 +58,7 @@ waits for an API server that does not respond."""
 
 
 class ThreadedKubernetes(Service):
-    """`mic.kube.api.KubernetesApi` over the official client.
+    """`mic.kube.api.KubernetesApi` before a real API server.
 
     ``threads`` bounds how many requests are under way at once, watches included: the API server is
     shared with others. A watch keeps its thread for as long as it lasts. The default is one for
@@ -72,31 +67,25 @@ class ThreadedKubernetes(Service):
 
     def __init__(
         self,
-        configuration: Any,
+        server: ApiServer,
         reactor: IReactorFromThreads,
         *,
         threads: int = 13,
         random: Random | None = None,
         counts: KubeCounts | None = None,
     ) -> None:
-        self._configuration = configuration
+        self._server = server
         self._reactor = reactor
         self._random = random or Random()  # noqa: S311 - spreads load, guards nothing
         self._size = threads
         self._counts = counts or KubeCounts()
         self._threads: Threads | None = None
-        self._api: Any = None
-        self._server = ""
+        self._connections: Connections | None = None
 
     def startService(self) -> None:
-        """Start the threads and the client."""
+        """Start the threads; connections are made as they are needed."""
         super().startService()
-        self._configuration.connection_pool_maxsize = self._size
-        self._api = _client.ApiClient(configuration=self._configuration)
-        self._api.user_agent = f"mic/{__version__}"
-        self._server = _origin(self._configuration.host)
-        if type(self._api.rest_client.pool_manager) is not urllib3.PoolManager:
-            self._server += f" by the proxy {_origin(self._configuration.proxy)}"
+        self._connections = Connections(self._server, user_agent=f"mic/{__version__}")
         self._threads = Threads(
             self._reactor, self._size, name="mic-kubernetes", stop_timeout=STOP_SECONDS
         )
@@ -106,16 +95,11 @@ class ThreadedKubernetes(Service):
         """Wait a moment for the threads; a read that still blocks then dies with the process."""
         super().stopService()
         threads, self._threads = self._threads, None
-        if threads is None:
+        connections, self._connections = self._connections, None
+        if threads is None or connections is None:
             return succeed(None)
-        api, self._api = self._api, None
-
-        def close(_: None) -> None:
-            # In a thread: closing a connection may wait for a thread that reads from it.
-            clear = api.rest_client.pool_manager.clear
-            Thread(target=clear, daemon=True, name="mic-kubernetes-close").start()
-
-        return threads.stopService().addCallback(close)
+        connections.close()
+        return threads.stopService()
 
     async def list(
         self,
@@ -126,7 +110,7 @@ class ThreadedKubernetes(Service):
         continue_token: str = "",
     ) -> Page:
         """See `mic.kube.api.KubernetesApi.list`."""
-        query: dict[str, Any] = {"limit": page_size(resource)}
+        query = {"limit": str(page_size(resource))}
         if label_selector:
             query["labelSelector"] = label_selector
         if continue_token:
@@ -172,22 +156,22 @@ class ThreadedKubernetes(Service):
         on_event: Callable[[WatchEvent], None],
     ) -> None:
         """See `mic.kube.api.KubernetesApi.watch`."""
-        api, threads = self._started()
+        connections, threads = self._started()
         request = Request(verb="watch", resource=resource, namespace=namespace)
         stream = _Stream(self._reactor, request, on_event)
         seconds = self._random.randint(*WATCH_SECONDS)
-        query: dict[str, Any] = {
+        query = {
             "watch": "true",
             "resourceVersion": resource_version,
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": seconds,
+            "timeoutSeconds": str(seconds),
         }
         if label_selector:
             query["labelSelector"] = label_selector
 
         def run() -> None:
             try:
-                stream.read(lambda: _send(api, request, query, silence=WATCH_SILENCE))
+                stream.read(lambda: _send(connections, request, query, silence=WATCH_SILENCE))
             except Exception as error:
                 raise _translated(error, request, self._server) from None
 
@@ -218,21 +202,21 @@ class ThreadedKubernetes(Service):
             raise Invalid(f"{request}: metadata.resourceVersion is missing")
         return await self._ask(request)
 
-    def _started(self) -> tuple[Any, Threads]:
+    def _started(self) -> tuple[Connections, Threads]:
         # A call in a pool that is not running would never end.
-        if self._threads is None:
+        if self._threads is None or self._connections is None:
             raise Unavailable("the connection to the Kubernetes API is not running")
-        return self._api, self._threads
+        return self._connections, self._threads
 
-    async def _ask(self, request: Request, query: Mapping[str, Any] | None = None) -> Json:
-        api, threads = self._started()
+    async def _ask(self, request: Request, query: Mapping[str, str] | None = None) -> Json:
+        connections, threads = self._started()
 
         def run() -> Json:
             try:
-                response = _send(api, request, query or {}, silence=READ_TIMEOUT)
-                return cast(Json, json.loads(response.read()))
+                with closing(_send(connections, request, query, silence=READ_TIMEOUT)) as response:
+                    return cast(Json, json.loads(response.read()))
             except Exception as error:
-                # Never chained: the client's error holds the response's body.
+                # Never chained: an error of JSON holds the response's body.
                 raise _translated(error, request, self._server) from None
 
         with self._counts.one_request(request.verb, request.plural):
@@ -240,10 +224,7 @@ class ThreadedKubernetes(Service):
 
 
 class _Stream:
-    """One watch request, read in a thread, stopped from the reactor's.
-
-    Reads the lines itself: the library's ``Watch`` decodes and encodes each event three times.
-    """
+    """One watch request, read in a thread, stopped from the reactor's."""
 
     def __init__(
         self,
@@ -255,37 +236,34 @@ class _Stream:
         self._request = request
         self._on_event = on_event
         self._stopped = Event()
-        self._response: Any = None
+        self._response: Response | None = None
 
     def stop(self) -> None:
         """End the stream. In the reactor's thread; no event is delivered after this."""
         self._stopped.set()
         response = self._response
         if response is not None:
-            # Closing would wait for the blocked read, which only a shutdown of the socket wakes.
-            # It fails if the stream has just ended.
-            with suppress(OSError, RuntimeError, ValueError):
-                response.shutdown()
+            response.shutdown()
 
-    def read(self, send: Callable[[], Any]) -> None:
+    def read(self, send: Callable[[], Response]) -> None:
         """Deliver the events of the response that ``send`` returns until it ends. In a thread."""
         try:
-            response = send().response
+            response = send()
             try:
                 self._response = response
                 self._deliver_all(response)
             finally:
                 self._response = None
-                response.close()
-                response.release_conn()
-        except (urllib3.exceptions.ProtocolError, urllib3.exceptions.ReadTimeoutError):
+                # Not for another request: `stop` may have taken the response just before.
+                response.close(keep=False)
+        except ConnectionLost:
             return  # the server closed the connection or fell silent: ordinary ends of a watch
         except Exception:
             if not self._stopped.is_set():
                 raise
 
-    def _deliver_all(self, response: Any) -> None:
-        for line in _lines(response.stream(None, decode_content=False)):
+    def _deliver_all(self, response: Response) -> None:
+        for line in _lines(response.chunks()):
             if self._stopped.is_set():
                 return
             try:
@@ -319,52 +297,42 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
             raise ValueError("an event is too large")
 
 
-def _send(api: Any, request: Request, query: Mapping[str, Any], *, silence: float) -> Any:
+def _send(
+    connections: Connections,
+    request: Request,
+    query: Mapping[str, str] | None = None,
+    *,
+    silence: float,
+) -> Response:
     """Send a request and return the response, its body not read yet.
 
     ``silence`` is the longest time without a byte, in seconds.
 
     :raises ApiError: the API server refuses the request.
     """
-    headers = {"Accept": "application/json"}
-    if request.body is not None:
-        headers["Content-Type"] = "application/json"
-    serialized = api.param_serialize(
-        request.method,
-        request.path,
-        query_params=list(query.items()),
-        header_params=headers,
-        body=request.body,
-        auth_settings=["BearerToken"],
-    )
-    response = api.call_api(*serialized, _request_timeout=(CONNECT_TIMEOUT, silence))
+    body = json.dumps(request.body).encode() if request.body is not None else None
+    response = connections.request(request.method, request.path, query, body, silence=silence)
     if not 200 <= response.status <= 299:
-        status = status_of(response.read())
-        raise refusal(request, response.status, response.reason or "", status, response.headers)
+        with closing(response):
+            status = status_of(response.read())
+        raise refusal(request, response.status, response.reason, status, response.headers)
     return response
 
 
-def _translated(error: Exception, request: Request, server: str) -> ApiError:
+def _translated(error: Exception, request: Request, server: ApiServer) -> ApiError:
     """Return an error as an `ApiError`, without anything that was sent or received."""
     if isinstance(error, ApiError):
         return error
-    no_answer = f"{request}: no answer from the API server at {server}"
-    if isinstance(error, _client.ApiException):
-        # The client raises it for a TLS failure: "type\nreason".
-        reason = str(error.reason).partition("\n")[2] or str(error.reason)
-        return Unavailable(f"{no_answer} ({reason})")
-    if isinstance(error, urllib3.exceptions.HTTPError | OSError):
-        return Unavailable(f"{no_answer} ({_wire_reason(error)})")
+    if isinstance(error, ConnectionLost | urllib3.exceptions.HTTPError | OSError):
+        return Unavailable(
+            f"{request}: no answer from the API server at {server} ({_wire_reason(error)})"
+        )
     return ServerError(f"{request}: malformed response ({type(error).__name__})")
-
-
-def _origin(url: str) -> str:
-    """Return scheme, host and port of a URL; the rest may hold a password."""
-    parts = urlsplit(url)
-    return without_credentials(f"{parts.scheme}://{parts.netloc}")
 
 
 def _wire_reason(error: Exception) -> str:
     """Return why there was no response, without the objects that urllib3 puts before it."""
     text = str(error)
+    if isinstance(error, ssl.SSLError | ConnectionLost):
+        return text
     return text.rpartition(": ")[2] or type(error).__name__

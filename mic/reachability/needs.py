@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from mic.common.endpoint import Endpoint, bypasses_proxy, endpoint, proxy_endpoint
 from mic.ignition import Agent
 from mic.ignition.agent import INSPECTOR_PORT, IRONIC_PORT
-from mic.reachability.endpoint import Endpoint, bypasses_proxy, endpoint, proxy_endpoint
 from mic.reachability.registry import sources
 
 

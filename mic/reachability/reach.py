@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from mic.common.addresses import Address
+from mic.common.endpoint import Endpoint
 from mic.common.generated import HostNetwork
 from mic.common.warning import HostWarning
-from mic.reachability.endpoint import Endpoint
 from mic.reachability.needs import Need
 
 _MAX_SHOWN: Final = 3

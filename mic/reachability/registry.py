@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mic.reachability.endpoint import Endpoint, endpoint
+from mic.common.endpoint import Endpoint, endpoint
 
 _DOCKER: Final = "docker.io"
 _DOCKER_REGISTRY: Final = "registry-1.docker.io"

@@ -18,8 +18,8 @@ from twisted.internet.defer import Deferred
 
 from mic.kube.api import Json, KubernetesApi, Page, Resource, WatchEvent
 from mic.kube.client import ThreadedKubernetes
+from mic.kube.configuration import load_configuration
 from mic.kube.counts import KubeCounts
-from mic.kube.kubeconfig import load_configuration
 
 reactor = cast(Any, _reactor)
 _numbers = itertools.count(1)

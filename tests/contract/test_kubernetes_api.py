@@ -34,7 +34,7 @@ from mic.kube.api import (
     page_size,
 )
 from mic.kube.client import ThreadedKubernetes
-from mic.kube.kubeconfig import load_configuration
+from mic.kube.configuration import load_configuration
 
 Watch = Callable[..., Watching]
 inline = pytest_twisted.ensureDeferred

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from e2e import nm
 
+from mic.common.endpoint import Endpoint
 from mic.nmstate import generate
 from mic.reachability import unreachable
-from mic.reachability.endpoint import Endpoint
 
 TARGETS = (
     *("192.0.2.2", "192.0.2.200", "198.51.100.2", "198.51.100.200", "203.0.113.2", "10.9.9.9"),

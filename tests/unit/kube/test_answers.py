@@ -31,7 +31,7 @@ from mic.kube.api import (
     Unavailable,
 )
 from mic.kube.client import ThreadedKubernetes
-from mic.kube.kubeconfig import load_configuration
+from mic.kube.configuration import load_configuration
 
 reactor = cast(Any, _reactor)
 

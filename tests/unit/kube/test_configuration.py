@@ -30,14 +30,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from kubernetes.client import ApiClient
 from twisted.internet import reactor as _reactor
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from mic.common.errors import ConfigError
 from mic.kube.api import SECRETS, Unavailable
 from mic.kube.client import ThreadedKubernetes
-from mic.kube.kubeconfig import TOKEN_SECONDS, load_configuration, own_namespace
+from mic.kube.configuration import load_configuration, own_namespace
+from mic.kube.token_file import TOKEN_SECONDS
 
 reactor = cast(Any, _reactor)
 inline = pytest_twisted.ensureDeferred
@@ -367,14 +367,14 @@ async def test_without_a_new_token_the_old_one_is_used_and_one_line_logged(
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [
-        (lambda pod: pod.token.unlink(), "token file does not exist"),
-        (lambda pod: pod.token.write_text(""), "oken file"),
+        (lambda pod: pod.token.unlink(), "token: No such file"),
+        (lambda pod: pod.token.write_text(""), "is empty"),
         (lambda pod: pod.token.write_text("\n \n"), "is empty"),
-        (lambda pod: pod.token.write_bytes(b"\xff\xfe" + SECRET.encode()), "service account"),
-        (lambda pod: pod.ca.unlink(), "certification file does not exist"),
-        (lambda pod: pod.ca.write_text(""), "empty"),
+        (lambda pod: pod.token.write_bytes(b"\xff\xfe" + SECRET.encode()), "is not text"),
+        (lambda pod: pod.ca.unlink(), "ca.crt: No such file"),
+        (lambda pod: pod.ca.write_text(""), "ca.crt holds no certificate"),
         (lambda pod: pod.ca.write_text(SECRET), "ca.crt holds no certificate"),
-        (lambda pod: os.environ.pop("KUBERNETES_SERVICE_PORT"), "host/port"),
+        (lambda pod: os.environ.pop("KUBERNETES_SERVICE_PORT"), "KUBERNETES_SERVICE_PORT"),
     ],
     ids=[
         *("no token", "empty token", "blank token", "binary token"),
@@ -395,13 +395,13 @@ def test_a_kubeconfig_goes_before_the_service_account(
     pod: Pod, tmp_path: Path, server: ApiServer
 ) -> None:
     config = kubeconfig(tmp_path / "config", cluster={"server": "https://other.test"})
-    assert load_configuration(str(config)).host == "https://other.test"
+    assert load_configuration(str(config)).url == "https://other.test"
 
 
 def test_services_of_ipv6_are_put_in_brackets(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    assert pod.load().host == "https://[fd00::1]:443"
+    assert pod.load().url == "https://[fd00::1]:443"
 
 
 # --- kubeconfig files ---------------------------------------------------------------------------
@@ -469,9 +469,9 @@ def test_the_first_file_that_chooses_a_context_is_right(tmp_path: Path) -> None:
         kubeconfig(tmp_path / "two", cluster={"server": "https://two.test"}, context="two"),
     ]
     merged = ":".join(map(str, files))
-    assert load_configuration(merged).host == "https://one.test"
+    assert load_configuration(merged).url == "https://one.test"
     again = kubeconfig(tmp_path / "again", cluster={"server": "https://no.test"}, context="one")
-    assert load_configuration(f"{merged}:{again}").host == "https://one.test"
+    assert load_configuration(f"{merged}:{again}").url == "https://one.test"
 
 
 def test_the_namespace_is_the_pods_or_the_contexts(
@@ -604,10 +604,10 @@ def test_inline_keys_become_files_in_memory_and_go_with_the_process(
     config = kubeconfig(tmp_path / "config", cluster=cluster, user=user)
     program = (
         "import sys\n"
-        "from mic.kube.kubeconfig import load_configuration\n"
+        "from mic.kube.configuration import load_configuration\n"
         "from mic.cli.foreground import exit_process\n"
         "made = load_configuration(sys.argv[1])\n"
-        "for file in (made.key_file, made.cert_file, made.ssl_ca_cert):\n"
+        "for file in (made.key_file, made.certificate_file, made.ca_file):\n"
         "    open(file).close()\n"
         "    print(file)\n"
         "exit_process(0)\n"
@@ -798,9 +798,8 @@ def test_bypasses_the_environments_proxy_for_some_hosts(
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test:3128")
     monkeypatch.setenv("NO_PROXY", exceptions)
-    configuration = load_configuration(str(_behind("", tmp_path, server, authority, host)))
-    # What the client makes of it, unasked: these hosts exist nowhere.
-    assert ApiClient(configuration).rest_client.pool_manager.proxy is None
+    # Unasked: these hosts exist nowhere.
+    assert load_configuration(str(_behind("", tmp_path, server, authority, host))).proxy == ""
 
 
 @inline
@@ -832,6 +831,41 @@ async def test_sends_the_credentials_of_a_proxy_url_to_the_proxy_only(
     with pytest.raises(Unavailable) as caught:
         await ask(load_configuration(str(_behind(away, tmp_path, server, authority))))
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "shown"),
+    [
+        (f"socks5://me:{SECRET}@proxy.test:1080", "socks5://proxy.test:1080"),
+        (f"http://me:{SECRET}@", "http://"),
+        ("http://proxy.test:0", "http://proxy.test:0"),
+        ("http://proxy.test:port", "http://proxy.test:port"),
+        ("http://[proxy.test", "http://[proxy.test"),
+    ],
+)
+@pytest.mark.parametrize("where", ["kubeconfig", "environment"])
+def test_refuses_a_proxy_that_cannot_be_used(
+    where: str, proxy: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = {"server": "https://api.test"}
+    if where == "kubeconfig":
+        cluster["proxy-url"] = proxy
+    else:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+    config = kubeconfig(tmp_path / "config", cluster=cluster)
+    with pytest.raises(ConfigError) as caught:
+        load_configuration(str(config))
+    expected = f"its proxy cannot be used: {shown}; use http://HOST:PORT or https://"
+    assert expected in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_proxy_without_a_scheme_is_a_plain_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.test:3128")
+    config = kubeconfig(tmp_path / "config", cluster={"server": "https://api.test"})
+    assert load_configuration(str(config)).proxy == "http://proxy.test:3128"
 
 
 @inline

@@ -16,7 +16,7 @@ from twisted.internet import reactor as _reactor
 
 from mic.kube.api import SECRETS, ApiError, Forbidden, Gone, ServerError, Unavailable, WatchEvent
 from mic.kube.client import ThreadedKubernetes
-from mic.kube.kubeconfig import load_configuration
+from mic.kube.configuration import load_configuration
 
 reactor = cast(Any, _reactor)
 

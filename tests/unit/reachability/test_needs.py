@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from mic.common.endpoint import bypasses_proxy, endpoint
 from mic.ignition import Agent
 from mic.reachability import needs
-from mic.reachability.endpoint import bypasses_proxy, endpoint
 from mic.reachability.registry import sources
 
 IMAGE = "registry.example.com:5000/metal3/ipa:latest"

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from mic.common.addresses import Subnet
 from mic.common.addresses import parsed as parsed_address
+from mic.common.endpoint import Endpoint, endpoint
 from mic.common.generated import HostNetwork, StaticRoute
 from mic.nmstate import generate
 from mic.reachability import Need, unreachable, warnings
-from mic.reachability.endpoint import Endpoint, endpoint
 
 IPV4 = """\
 interfaces:

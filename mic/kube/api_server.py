@@ -1,0 +1,44 @@
+"""Where the API server is, and what a connection to it needs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from mic.common.urls import without_credentials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServer:
+    """The API server as a kubeconfig or a pod's service account describes it.
+
+    Files are read at each connection: they may have been replaced. ``authorization`` returns the
+    value of the header of that name, with the token that is valid now, empty if there is none; it
+    may block.
+    """
+
+    url: str = field(repr=False)
+    """``http`` or ``https``, perhaps with a path before those of the API."""
+    authorization: Callable[[], str] = field(default=str, repr=False)
+    ca_file: str | None = None
+    """PEM certificates of the authorities; None for those of the system."""
+    verify: bool = True
+    """Whether the server's certificate is verified."""
+    certificate_file: str | None = None
+    key_file: str | None = None
+    """The client's certificate and key, as PEM."""
+    tls_name: str | None = None
+    """The name in the server's certificate, if it is not the host in ``url``."""
+    proxy: str = field(default="", repr=False)
+    """URL of the proxy, ``http`` or ``https``, perhaps with user and password; empty for none."""
+
+    def __str__(self) -> str:
+        by = f" by the proxy {_origin(self.proxy)}" if self.proxy else ""
+        return f"{_origin(self.url)}{by}"
+
+
+def _origin(url: str) -> str:
+    """Return scheme, host and port of a URL; the rest may hold a password."""
+    parts = urlsplit(url)
+    return without_credentials(f"{parts.scheme}://{parts.netloc}")
