@@ -19,6 +19,7 @@ import urllib3
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mic import __version__
@@ -38,6 +39,8 @@ from mic.kube.api import (
 from mic.kube.api_server import ApiServer
 from mic.kube.connections import ConnectionLost, Connections, Response
 from mic.kube.counts import KubeCounts
+
+_log = Logger()
 
 READ_TIMEOUT = 30.0
 """Time limit for silence while waiting for a response, in seconds."""
@@ -312,6 +315,12 @@ def _send(
     """
     body = json.dumps(request.body).encode() if request.body is not None else None
     response = connections.request(request.method, request.path, query, body, silence=silence)
+    _log.debug(
+        "{method} {path}: {status}",
+        method=request.method,
+        path=request.path,
+        status=response.status,
+    )
     if not 200 <= response.status <= 299:
         with closing(response):
             status = status_of(response.read())

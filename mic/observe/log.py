@@ -72,13 +72,9 @@ def begin(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
 
 def bridge(settings: LogSettings) -> None:
     """Pass records of the standard library's logging to Twisted's."""
-    level = _LEVELS[settings.level]
     root = logging.getLogger()
     root.addHandler(RecordBridge())
-    root.setLevel(level)
-    # The Kubernetes client sets the parent logger to warnings with each copy of its configuration,
-    # which would hide the requests to the API server.
-    logging.getLogger("urllib3.connectionpool").setLevel(level)
+    root.setLevel(_LEVELS[settings.level])
 
 
 @implementer(ILogObserver)
