@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet import reactor as _reactor
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from mic.common.errors import ConfigError
 from mic.kube.api import SECRETS, Unavailable
@@ -234,11 +234,12 @@ def proxy() -> Iterator[Proxy]:
 
 @pytest.fixture
 def log() -> Iterator[list[str]]:
-    """What mic logs meanwhile."""
+    """What mic logs meanwhile, without the requests."""
     lines: list[str] = []
 
     def observe(event: LogEvent) -> None:
-        if str(event.get("log_namespace")).startswith("mic."):
+        is_shown = event.get("log_level") is not LogLevel.debug
+        if is_shown and str(event.get("log_namespace")).startswith("mic."):
             lines.append(formatEvent(event))
 
     globalLogPublisher.addObserver(observe)
