@@ -184,6 +184,7 @@ class Response:
         self._connection = connection
         self._finished = finished
         self._parser: Any = HttpResponseParser(self)
+        self._is_sent = False
         self._has_head = False
         self._complete = False
         self._keeps_alive = False
@@ -196,7 +197,11 @@ class Response:
         Raises `ConnectionLost`; the response is closed then.
         """
         try:
-            self._connection.sock.sendall(request)
+            try:
+                self._connection.sock.sendall(request)
+                self._is_sent = True
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # the server may have refused it before its end, and its response says why
             received = 0
             while not self._has_head:
                 received += self._receive()
@@ -241,7 +246,7 @@ class Response:
             return
         # Its callbacks are methods of this object: without the cycle both go at once.
         self._parser = None
-        if keep and self._complete and self._keeps_alive:
+        if keep and self._is_sent and self._complete and self._keeps_alive:
             self._finished(self._connection)
         else:
             self._connection.close()

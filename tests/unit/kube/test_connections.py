@@ -37,6 +37,8 @@ class Server:
         """What the next connection sends, a piece for each request; then it waits for ever."""
         self.requests: Queue[tuple[int, bytes]] = Queue()
         """(number of the connection, the whole request) in the order of arrival."""
+        self.first = b""
+        """What the next connection sends before it has read anything."""
         self.size = 1 << 20
         """How many bytes to send at once."""
         self.ended: Queue[int] = Queue()
@@ -64,6 +66,7 @@ class Server:
 
     def _play(self, client: socket.socket, number: int, script: list[bytes | None]) -> None:
         with client:
+            client.sendall(self.first)
             for piece in script:
                 if piece is None:
                     client.close()
@@ -208,6 +211,19 @@ def test_keeps_the_phrase_and_the_headers_by_names_in_lower_case(
     with closing(connections.request("GET", "/x", silence=60)) as response:
         assert (response.status, response.reason) == (429, "Too Many")
         assert response.headers == {"retry-after": "7", "content-length": "0"}
+
+
+def test_reads_why_a_server_refuses_a_request_before_its_end(
+    server: Server, connections: Connections
+) -> None:
+    server.script = [None]
+    server.first = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nabc"
+    body = b"x" * 64 * 1024 * 1024
+    with closing(connections.request("PUT", "/x", None, body, silence=60)) as response:
+        assert (response.status, response.read()) == (413, b"abc")
+    server.script, server.first = [OK], b""
+    assert ask(connections) == (200, b"abc")
+    assert used(server) == [2], "the rest of a request must not be the start of the next one"
 
 
 def test_yields_what_has_arrived_before_the_rest_comes(
