@@ -107,9 +107,8 @@ def refusal(
     """Return the API server's refusal as an error, without anything that was sent or received.
 
     ``reason`` is HTTP's phrase, for responses without a ``Status``; ``headers`` have names in lower
-    case. Of the ``Status`` only what
-    cannot hold a payload is used: the reason, the invalid fields, the message if it is about
-    rights, and which admission policy refused.
+    case. Of the ``Status`` only what cannot hold a payload is used: the reason, the invalid fields,
+    the message if it is about rights, and which admission policy refused.
     """
     reason = status.get("reason") or reason
     retry_after = _retry_after(headers)

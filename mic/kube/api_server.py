@@ -38,6 +38,11 @@ class ApiServer:
         return f"{_origin(self.url)}{by}"
 
 
+def is_header_value(text: str) -> bool:
+    """Return whether a header may have this value (RFC 9110 section 5.5), in ASCII."""
+    return text.isascii() and text.isprintable()
+
+
 def _origin(url: str) -> str:
     """Return scheme, host and port of a URL; the rest may hold a password."""
     parts = urlsplit(url)

@@ -8,7 +8,6 @@ and a watch is one request of bounded length.
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from random import Random
@@ -23,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mic import __version__
+from mic.common.text import printable
 from mic.common.threads import Threads
 from mic.kube.answers import Request, refusal, status_of
 from mic.kube.api import (
@@ -37,7 +37,7 @@ from mic.kube.api import (
     page_size,
 )
 from mic.kube.api_server import ApiServer
-from mic.kube.connections import ConnectionLost, Connections, Response
+from mic.kube.connections import ConnectionLost, Connections, InvalidToken, Response
 from mic.kube.counts import KubeCounts
 
 _log = Logger()
@@ -254,7 +254,9 @@ class _Stream:
             response = send()
             try:
                 self._response = response
-                self._deliver_all(response)
+                # Or else `stop` has come before, and has not found it.
+                if not self._stopped.is_set():
+                    self._deliver_all(response)
             finally:
                 self._response = None
                 # Not for another request: `stop` may have taken the response just before.
@@ -332,6 +334,8 @@ def _translated(error: Exception, request: Request, server: ApiServer) -> ApiErr
     """Return an error as an `ApiError`, without anything that was sent or received."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, InvalidToken):
+        return Unavailable(f"{request}: {error}")
     if isinstance(error, ConnectionLost | urllib3.exceptions.HTTPError | OSError):
         return Unavailable(
             f"{request}: no answer from the API server at {server} ({_wire_reason(error)})"
@@ -341,7 +345,6 @@ def _translated(error: Exception, request: Request, server: ApiServer) -> ApiErr
 
 def _wire_reason(error: Exception) -> str:
     """Return why there was no response, without the objects that urllib3 puts before it."""
-    text = str(error)
-    if isinstance(error, ssl.SSLError | ConnectionLost):
-        return text
-    return text.rpartition(": ")[2] or type(error).__name__
+    if isinstance(error, urllib3.exceptions.HTTPError) and error.args:
+        return str(error.args[-1]).rpartition(": ")[2]
+    return printable(str(error)) or type(error).__name__

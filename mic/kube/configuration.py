@@ -18,6 +18,8 @@ from urllib.request import getproxies
 
 import yaml
 from twisted.logger import Logger
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from mic.common.endpoint import bypasses_proxy, endpoint
 from mic.common.errors import ConfigError
@@ -58,11 +60,16 @@ def load_configuration(
         if in_pod:
             server = _service_account(in_cluster_token, in_cluster_ca, now)
         else:
-            # Not in a pod, where the client's 16 MiB are for nothing.
+            # Not in a pod, where the client's 15 MiB are for nothing.
             from mic.kube.kubeconfig import read_api_server
 
             server = read_api_server(kubeconfig or _HOME_CONFIG, now)
         _check_credentials(server)
+        if not _is_usable(server.url):
+            shown = _shown(server.url)
+            raise ConfigError(
+                [f"its server cannot be used: {shown}; use https://HOST:PORT or http://"]
+            )
         server = replace(server, proxy=_checked_proxy(server.proxy or _proxy_for(server.url)))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -151,7 +158,7 @@ def _service_account(token: Path, ca: Path, now: Callable[[], float]) -> ApiServ
 
 
 def _check_credentials(server: ApiServer) -> None:
-    """Check that the TLS library accepts the files; the client would only fail at each request.
+    """Check that the TLS library accepts the files; it would only fail at each request.
 
     Raises `ConfigError` and `OSError`, which name the file.
     """
@@ -189,17 +196,26 @@ def _checked_proxy(proxy: str) -> str:
     """Return the URL of a proxy, with its scheme. Raises `ConfigError` for one of another kind."""
     # As curl and Go: without a scheme it is a proxy over plain HTTP.
     url = proxy if "://" in proxy or not proxy else f"http://{proxy}"
+    if url and not _is_usable(url):
+        raise ConfigError(
+            [f"its proxy cannot be used: {_shown(url)}; use http://HOST:PORT or https://"]
+        )
+    return url
+
+
+def _is_usable(url: str) -> bool:
+    """Return whether an HTTP client can connect to a URL."""
     try:
         parts = urlsplit(url)
-        usable = not url or (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        )
-    except ValueError:
-        usable = False
-    if not usable:
-        shown = printable(without_credentials(url))
-        raise ConfigError([f"its proxy cannot be used: {shown}; use http://HOST:PORT or https://"])
-    return url
+        port = parts.port
+        parse_url(url)  # what connects is stricter
+    except (ValueError, LocationParseError):
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+
+
+def _shown(url: str) -> str:
+    return printable(without_credentials(url.partition("?")[0]))
 
 
 def _unusable(source: str, why: str) -> ConfigError:

@@ -7,6 +7,8 @@ times the processor time for a small request, and mic sends five for each object
 
 from __future__ import annotations
 
+import base64
+import http.client
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -14,12 +16,11 @@ from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import unquote, urlencode, urlsplit
 
-import urllib3
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from urllib3.connection import HTTPConnection, HTTPSConnection, ProxyConfig
 from urllib3.util import Url, parse_url
 
-from mic.kube.api_server import ApiServer
+from mic.kube.api_server import ApiServer, is_header_value
 
 CONNECT_TIMEOUT = 5.0
 """Time limit for each step of connecting, in seconds."""
@@ -46,6 +47,10 @@ class ConnectionLost(Exception):
     """
 
 
+class InvalidToken(Exception):
+    """The token cannot be sent. The text does not hold it."""
+
+
 class Connections:
     """Connections to one API server, each for one request at a time, kept for the next one.
 
@@ -56,7 +61,7 @@ class Connections:
         self._server = server
         self._target = parse_url(server.url)
         self._proxy = parse_url(server.proxy) if server.proxy else None
-        self._tls = self._target.scheme == "https"
+        self._tls = self._target.scheme != "http"
         headers = {
             "Host": self._target.netloc or "",
             "User-Agent": user_agent,
@@ -85,11 +90,11 @@ class Connections:
     ) -> Response:
         """Send a request and return the response, of which the head has arrived.
 
-        ``body`` is JSON. ``silence`` is the longest time without a byte, in seconds. The caller
-        closes the response.
+        ``body`` is JSON. ``silence`` is the longest time for sending all of it, and then the
+        longest one without a byte of the response, in seconds. The caller closes the response.
 
-        Raises `ConnectionLost`, and for a connection that cannot be made `OSError` or urllib3's
-        ``HTTPError``; `ValueError` for a token that cannot be sent.
+        Raises `ConnectionLost`, `InvalidToken`, and for a connection that cannot be made or
+        encrypted `OSError` or urllib3's ``HTTPError``.
         """
         target = f"{self._root}{path}"
         if query:
@@ -97,8 +102,8 @@ class Connections:
         fields = ""
         authorization = self._server.authorization()
         if authorization:
-            if not (authorization.isascii() and authorization.isprintable()):
-                raise ValueError("the token has a character that no header may have")
+            if not is_header_value(authorization):
+                raise InvalidToken("the token has a character that no header may have")
             fields = f"Authorization: {authorization}\r\n"
         if body is not None:
             fields = f"{fields}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -110,8 +115,9 @@ class Connections:
     def close(self) -> None:
         """Close the connections that no request uses; the others close when they are done."""
         self._closed = True
-        while self._idle:
-            self._idle.pop().close()
+        with suppress(IndexError):  # another thread may take the last one
+            while self._idle:
+                self._idle.pop().close()
 
     def _take(self) -> HTTPConnection:
         """Return a connection without a request, a new one if there is none."""
@@ -119,22 +125,24 @@ class Connections:
             # Another thread may have taken the last one.
             with suppress(IndexError):
                 connection = self._idle.pop()
-                if connection.is_connected:
+                if _is_quiet(connection):
                     return connection
                 connection.close()
         connection = self._new()
         try:
             connection.connect()
+        except http.client.HTTPException:
+            connection.close()
+            raise OSError("the proxy's response to CONNECT is not HTTP") from None
         except BaseException:
             connection.close()
             raise
         return connection
 
     def _finished(self, connection: HTTPConnection) -> None:
+        self._idle.append(connection)
         if self._closed:
-            connection.close()
-        else:
-            self._idle.append(connection)
+            self.close()
 
     def _new(self) -> HTTPConnection:
         """Return a connection that is not connected yet."""
@@ -194,48 +202,49 @@ class Response:
     def exchange(self, request: bytes) -> None:
         """Send the request and receive the head of the response.
 
-        Raises `ConnectionLost`; the response is closed then.
+        Raises `ConnectionLost` and ``ssl.SSLError``; the response is closed then.
         """
         try:
             try:
                 self._connection.sock.sendall(request)
                 self._is_sent = True
-            except (BrokenPipeError, ConnectionResetError):
+            except TimeoutError:
+                raise ConnectionLost("timed out") from None
+            except OSError:
                 pass  # the server may have refused it before its end, and its response says why
             received = 0
             while not self._has_head:
                 received += self._receive()
                 if received > MAX_HEAD and not self._has_head:
                     raise ConnectionLost(f"the head of the response has more than {MAX_HEAD} bytes")
-        except OSError as error:
-            self.close()
-            raise ConnectionLost(_reason(error)) from None
         except BaseException:
             self.close()
             raise
 
     def read(self) -> bytes:
-        """Return what is left of the body. Raises `ConnectionLost`."""
+        """Return what is left of the body. Raises as `chunks`."""
         return b"".join(self.chunks())
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body in the pieces in which it arrives. Raises `ConnectionLost`."""
+        """Yield the body in the pieces in which it arrives.
+
+        Raises `ConnectionLost`, and ``ssl.SSLError`` for bytes that cannot be decrypted.
+        """
         while True:
             body, self._body = self._body, []
             yield from body
             if self._complete:
                 return
-            try:
-                self._receive()
-            except OSError as error:
-                raise ConnectionLost(_reason(error)) from None
+            self._receive()
 
     def shutdown(self) -> None:
         """End the response; from any thread. A thread that waits for its body gets no more."""
         # Closing would wait for the blocked read, which only a shutdown of the socket wakes. It
         # fails if the connection has just ended.
         with suppress(OSError, AttributeError):
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
+            sock = self._connection.sock
+            # TLS within TLS, to a proxy, is no socket but has one.
+            getattr(sock, "socket", sock).shutdown(socket.SHUT_RDWR)
 
     def close(self, *, keep: bool = True) -> None:
         """Keep the connection if the body was read to its end, otherwise close it.
@@ -254,9 +263,14 @@ class Response:
     def _receive(self) -> int:
         """Receive and parse what arrives next; return its size in bytes.
 
-        Raises `ConnectionLost` and `OSError`.
+        Raises `ConnectionLost` and ``ssl.SSLError``.
         """
-        data = self._connection.sock.recv(_CHUNK)
+        try:
+            data = self._connection.sock.recv(_CHUNK)
+        except ssl.SSLError:
+            raise  # such as a certificate that the server refuses: no ordinary end of a connection
+        except OSError as error:
+            raise ConnectionLost(str(error.strerror or error)) from None
         if not data:
             if not self._ends_with_connection():
                 raise ConnectionLost("the connection was closed before the end of the response")
@@ -287,8 +301,9 @@ class Response:
         self.reason += reason.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header field."""
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        """Keep a header field, unless it comes after the body."""
+        if not self._has_head:
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Keep the status code; forget the head of an interim response (RFC 9110 section 15.2)."""
@@ -309,6 +324,13 @@ class Response:
             self._keeps_alive = self._parser.should_keep_alive()
 
 
+def _is_quiet(connection: HTTPConnection) -> bool:
+    """Return whether an idle connection still stands and nothing has arrived since its response."""
+    # TLS within TLS keeps bytes of its own, which the socket does not show.
+    kept = getattr(getattr(connection.sock, "incoming", None), "pending", 0)
+    return not kept and connection.is_connected
+
+
 def _default_port(url: Url) -> int:
     return 443 if url.scheme == "https" else 80
 
@@ -319,9 +341,4 @@ def _proxy_authorization(proxy: str) -> dict[str, str]:
     if parts.username is None:
         return {}
     login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    made: dict[str, str] = urllib3.make_headers(proxy_basic_auth=login)
-    return made
-
-
-def _reason(error: OSError) -> str:
-    return str(error.strerror or error)
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}

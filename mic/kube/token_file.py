@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from mic.common.errors import ConfigError
 from mic.common.once import Once
+from mic.kube.api_server import is_header_value
 
 TOKEN_SECONDS = 60.0
 """Maximum age of a token read from a file: kubelet renews it in place. client-go has the same."""
@@ -54,4 +55,6 @@ class TokenFile:
             raise ConfigError([f"the token file {self._path} is not text"]) from None
         if not token:
             raise ConfigError([f"the token file {self._path} is empty"])
+        if not is_header_value(token):
+            raise ConfigError([f"the token file {self._path} has more than one line or no ASCII"])
         return f"Bearer {token}"

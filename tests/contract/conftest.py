@@ -166,7 +166,7 @@ def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeServer]:
 
 @pytest.fixture
 def server(kube: KubeServer, tmp_path: Path) -> Iterator[Side]:
-    """The official client in threads, before a real API server, as its administrator."""
+    """The client in threads, before a real API server, as its administrator."""
     number = next(_numbers)
     config = kube.kubeconfig(tmp_path / "admin", token=ADMINISTRATOR)
     counts = KubeCounts()

@@ -1,5 +1,5 @@
 """Scope: `mic.kube.api.KubernetesApi`, one suite for both implementations: the one in memory that
-other tests build on, and the official client before a real API server. What the first does
+other tests build on, and the one in threads before a real API server. What the first does
 otherwise than the second makes every test on top of it worth less.
 """
 

@@ -215,7 +215,7 @@ def test_the_environment_is_read_where_the_process_starts() -> None:
 
 
 def test_kubernetes_is_imported_for_kubeconfig_files_alone() -> None:
-    """It takes 16 MiB, which a pod does without."""
+    """It takes 15 MiB, which a pod does without."""
     assert importers_of("kubernetes") == {"mic/kube/kubeconfig.py"}
     assert importers_of("mic.kube.kubeconfig") == {"mic/kube/configuration.py"}
     eager = imports(ROOT / "mic/kube/configuration.py", when_imported=True)

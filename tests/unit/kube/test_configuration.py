@@ -1,7 +1,7 @@
 """Scope: how mic finds the API server and its credentials: service account and kubeconfig files.
 
 Where a connection matters it is a real one: TLS servers and proxies on loopback, asked by the
-official client. No content of a file is in an error.
+client in threads. No content of a file is in an error.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import http.server
 import ipaddress
 import json
 import os
+import re
+import select
 import socket
 import ssl
 import stat
@@ -19,7 +21,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,10 +33,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet import reactor as _reactor
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from mic.common.errors import ConfigError
-from mic.kube.api import SECRETS, Unavailable
+from mic.kube.api import SECRETS, Unavailable, WatchEvent
 from mic.kube.client import ThreadedKubernetes
 from mic.kube.configuration import load_configuration, own_namespace
 from mic.kube.token_file import TOKEN_SECONDS
@@ -136,12 +139,23 @@ class ApiServer:
                 peer = cast(ssl.SSLSocket, self.connection).getpeercert() or {}
                 names = dict(cast(Any, part)[0] for part in peer.get("subject", ()))
                 server.clients.append(str(names.get("commonName", "")))
+                if "watch=true" in self.path:
+                    self._begin_a_watch()
+                    return
                 body = json.dumps({"items": [], "metadata": {"resourceVersion": "5"}}).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
                 self.close_connection = server.hangs_up
+
+            def _begin_a_watch(self) -> None:
+                event = b'{"type": "ADDED", "object": {}}\n'
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(event)
+                self.rfile.read(1)
+                self.close_connection = True
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
@@ -156,11 +170,16 @@ class ApiServer:
 class Proxy:
     """A proxy that knows CONNECT alone, and takes every name for loopback."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self._context = context
+        """For a proxy over TLS."""
+        self.answer = b"HTTP/1.1 200 Connection established\r\n\r\n"
+        """What CONNECT is answered; the proxy hangs up after anything else."""
         self.asked: list[tuple[str, str]] = []
         """(where to, Proxy-Authorization) of each connection."""
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        scheme = "http" if context is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._socket.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -169,6 +188,8 @@ class Proxy:
                 client, _ = self._socket.accept()
             except OSError:
                 return
+            if self._context is not None:
+                client = self._context.wrap_socket(client, server_side=True)
             threading.Thread(target=self._connect, args=(client,), daemon=True).start()
 
     def _connect(self, client: socket.socket) -> None:
@@ -179,23 +200,22 @@ class Proxy:
         fields = {name.lower(): value for name, _, value in (x.partition(": ") for x in lines[1:])}
         where = lines[0].split()[1]
         self.asked.append((where, fields.get("proxy-authorization", "")))
-        server = socket.create_connection(("127.0.0.1", int(where.rpartition(":")[2])))
-        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        back = threading.Thread(target=self._copy, args=(server, client), daemon=True)
-        back.start()
-        self._copy(client, server)
-        back.join()
+        client.sendall(self.answer)
+        if b" 200 " in self.answer:
+            server = socket.create_connection(("127.0.0.1", int(where.rpartition(":")[2])))
+            with server, suppress(OSError):
+                self._relay(client, server)
         client.close()
-        server.close()
 
     @staticmethod
-    def _copy(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
+    def _relay(client: socket.socket, server: socket.socket) -> None:
+        """Copy until one of both ends; in one thread, because a TLS connection is for one."""
+        while True:
+            for source in select.select([client, server], [], [])[0]:
+                data = source.recv(65536)  # more than a TLS record
+                if not data:
+                    return
+                (server if source is client else client).sendall(data)
 
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)
@@ -566,6 +586,21 @@ async def test_a_client_certificate_is_shown(
 
 
 @inline
+async def test_a_watch_says_that_the_server_wants_a_certificate(
+    tmp_path: Path, authority: Authority
+) -> None:
+    """With TLS 1.3 this comes after the handshake; it is no ordinary end of a watch."""
+    with closing(ApiServer(tmp_path, authority, Authority("clients"))) as server:
+        cluster = {"server": server.url, "certificate-authority-data": data(authority.pem)}
+        config = load_configuration(str(kubeconfig(tmp_path / "config", cluster=cluster)))
+        api = ThreadedKubernetes(config, reactor, threads=1)
+        api.startService()
+        with pytest.raises(Unavailable, match=r"(?i)certificate.required"):
+            await api.watch(SECRETS, namespace="x", resource_version="1", on_event=print)
+        await api.stopService()
+
+
+@inline
 async def test_files_that_are_replaced_hold_for_the_next_connection(
     tmp_path: Path, authority: Authority
 ) -> None:
@@ -678,6 +713,8 @@ def test_a_kubeconfig_without_use_is_a_configuration_error(
 @pytest.mark.parametrize(
     ("cluster", "user", "named"),
     [
+        ({}, {"token": f"{SECRET}\n{SECRET}"}, "its token has a character that no header may have"),
+        ({}, {"tokenFile": "lines"}, "lines has more than one line or no ASCII"),
         ({"certificate-authority": "gone.crt"}, {}, "gone.crt"),
         ({"certificate-authority": "broken"}, {}, "broken holds no certificate"),
         ({"certificate-authority-data": SECRET[:5]}, {}, "is not base64"),
@@ -697,6 +734,7 @@ def test_names_an_unusable_file_of_a_kubeconfig(
 ) -> None:
     write(tmp_path / "broken", SECRET)
     write(tmp_path / "blank", " \n")
+    write(tmp_path / "lines", f"{SECRET}\n{SECRET}")
     certificate, key = authority.issue("mic")
     write(tmp_path / "good", certificate)
     loaded = serialization.load_pem_private_key(key, None)
@@ -842,6 +880,7 @@ async def test_sends_the_credentials_of_a_proxy_url_to_the_proxy_only(
         ("http://proxy.test:0", "http://proxy.test:0"),
         ("http://proxy.test:port", "http://proxy.test:port"),
         ("http://[proxy.test", "http://[proxy.test"),
+        ("http://proxy test:1", "http://proxy test:1"),
     ],
 )
 @pytest.mark.parametrize("where", ["kubeconfig", "environment"])
@@ -861,12 +900,82 @@ def test_refuses_a_proxy_that_cannot_be_used(
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"htps://me:{SECRET}@api.test:6443/x?y={SECRET}", "htps://api.test:6443/x"),
+        (f"https://me:{SECRET}@api.test:99999", "https://api.test:99999"),
+        ("https://api test", "https://api test"),
+        ("https://", "https:"),
+        ("api.test:6443", "api.test:6443"),
+        ("unix:///run/api", "unix:///run/api"),
+    ],
+)
+def test_refuses_a_server_that_cannot_be_used(url: str, shown: str, tmp_path: Path) -> None:
+    config = kubeconfig(tmp_path / "config", cluster={"server": url}, user={"token": "t"})
+    with pytest.raises(ConfigError) as caught:
+        load_configuration(str(config))
+    assert f"its server cannot be used: {shown}; use https://HOST:PORT" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+@inline
+async def test_a_token_may_end_in_a_newline(
+    tmp_path: Path, server: ApiServer, authority: Authority
+) -> None:
+    cluster = {"server": server.url, "certificate-authority-data": data(authority.pem)}
+    config = kubeconfig(tmp_path / "config", cluster=cluster, user={"token": "block\n"})
+    await ask(load_configuration(str(config)))
+    assert server.tokens == ["Bearer block"]
+
+
 def test_a_proxy_without_a_scheme_is_a_plain_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "proxy.test:3128")
     config = kubeconfig(tmp_path / "config", cluster={"server": "https://api.test"})
     assert load_configuration(str(config)).proxy == "http://proxy.test:3128"
+
+
+@inline
+async def test_a_proxy_may_be_reached_over_tls(
+    tmp_path: Path, server: ApiServer, authority: Authority
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+    with closing(Proxy(context)) as proxy:
+        config = load_configuration(str(_behind(proxy.url, tmp_path, server, authority)))
+        await ask(config, times=3)
+        assert proxy.asked == [(f"api.test:{server.port}", "")], "one connection for all"
+        # A stopped watch ends at once, although TLS within TLS is no socket.
+        api = ThreadedKubernetes(config, reactor, threads=1)
+        api.startService()
+        news: Deferred[WatchEvent] = Deferred()
+        watch = Deferred.fromCoroutine(
+            api.watch(SECRETS, namespace="x", resource_version="1", on_event=news.callback)
+        )
+        watch.addErrback(lambda failure: failure.trap(CancelledError))
+        await news
+        watch.cancel()
+        assert (await api.list(SECRETS, namespace="x")).items == []
+        await api.stopService()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"SSH-2.0-x\r\n", "the proxy's response to CONNECT is not HTTP"),
+        (b"", "the proxy's response to CONNECT is not HTTP"),
+        (b"HTTP/1.1 407 Login\r\n\r\n", "Tunnel connection failed: 407 Login"),
+    ],
+)
+@inline
+async def test_a_proxy_that_makes_no_connection_concerns_every_request(
+    tmp_path: Path, server: ApiServer, authority: Authority, proxy: Proxy, answer: bytes, why: str
+) -> None:
+    proxy.answer = answer
+    with pytest.raises(Unavailable, match=re.escape(f" by the proxy {proxy.url} ({why})")):
+        await ask(load_configuration(str(_behind(proxy.url, tmp_path, server, authority))))
 
 
 @inline

@@ -14,12 +14,13 @@ from queue import Queue
 import pytest
 
 from mic.kube.api_server import ApiServer
-from mic.kube.connections import MAX_HEAD, ConnectionLost, Connections
+from mic.kube.connections import MAX_HEAD, ConnectionLost, Connections, InvalidToken
 
 MARKER = b"c2VjcmV0LW1hcmtlcg"
 """Is in what servers send, and must not be in an error."""
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
+LARGE = b"x" * 64 * 1024 * 1024
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"1\r\na\r\n2;extension=1\r\nbc\r\n0\r\nTrailer: 1\r\n\r\n"
@@ -150,7 +151,7 @@ def test_sends_no_token_that_is_not_one(server: Server, token: str) -> None:
     found = ApiServer(url=server.url, authorization=lambda: token)
     with (
         closing(Connections(found, user_agent="mic/1")) as connections,
-        pytest.raises(ValueError, match="the token has a character") as caught,
+        pytest.raises(InvalidToken, match="the token has a character") as caught,
     ):
         ask(connections)
     assert token not in str(caught.value)
@@ -218,8 +219,7 @@ def test_reads_why_a_server_refuses_a_request_before_its_end(
 ) -> None:
     server.script = [None]
     server.first = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nabc"
-    body = b"x" * 64 * 1024 * 1024
-    with closing(connections.request("PUT", "/x", None, body, silence=60)) as response:
+    with closing(connections.request("PUT", "/x", None, LARGE, silence=60)) as response:
         assert (response.status, response.read()) == (413, b"abc")
     server.script, server.first = [OK], b""
     assert ask(connections) == (200, b"abc")
@@ -267,6 +267,13 @@ def test_names_what_is_wrong_and_quotes_nothing(
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     server.script = [OK]
     assert ask(connections) == (200, b"abc"), "by another connection"
+
+
+def test_a_trailer_is_no_header(server: Server, connections: Connections) -> None:
+    server.script = [CHUNKED.replace(b"chunked", b"chunked\r\nTrailer: 0")]
+    with closing(connections.request("GET", "/x", silence=60)) as response:
+        assert response.read() == b"abc"
+        assert response.headers["trailer"] == "0"
 
 
 def test_bounds_the_head(server: Server, connections: Connections) -> None:

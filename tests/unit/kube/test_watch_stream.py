@@ -13,6 +13,8 @@ import pytest
 import pytest_twisted
 import yaml
 from twisted.internet import reactor as _reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.threads import deferToThread
 
 from mic.kube.api import SECRETS, ApiError, Forbidden, Gone, ServerError, Unavailable, WatchEvent
 from mic.kube.client import ThreadedKubernetes
@@ -27,18 +29,28 @@ class Server:
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
         self.hangs_up = False
+        self.waits: threading.Event | None = None
+        """What the next response waits for; it does not end then."""
+        self.requests = threading.Semaphore(0)
+        """One for each request that has arrived."""
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                waits, chunks = server.waits, server.chunks
+                server.requests.release()
+                if waits is not None:
+                    waits.wait()
                 self.send_response(200)
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
-                for chunk in server.chunks:
+                for chunk in chunks:
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
-                if server.hangs_up:
+                if waits is not None:
+                    self.rfile.read(1)
+                if waits is not None or server.hangs_up:
                     self.close_connection = True
                 else:
                     self.wfile.write(b"0\r\n\r\n")
@@ -88,6 +100,24 @@ async def watched(api: ThreadedKubernetes) -> list[str]:
     events: list[WatchEvent] = []
     await api.watch(SECRETS, namespace="hosts", resource_version="1", on_event=events.append)
     return [each.object["metadata"]["name"] for each in events]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_watch_that_is_stopped_before_its_response_frees_its_thread(
+    server: Server, api: ThreadedKubernetes
+) -> None:
+    server.waits = threading.Event()
+    events: list[WatchEvent] = []
+    watch = Deferred.fromCoroutine(
+        api.watch(SECRETS, namespace="hosts", resource_version="1", on_event=events.append)
+    )
+    watch.addErrback(lambda failure: failure.trap(CancelledError))
+    await deferToThread(server.requests.acquire)
+    watch.cancel()
+    server.waits.set()
+    server.waits, server.chunks = None, [event("b")]
+    assert await watched(api) == ["b"], "by the only thread"
+    assert events == []
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
