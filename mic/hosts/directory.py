@@ -7,8 +7,10 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from mic.common.errors import BaseUnavailable, BuildInvalid, MicError, NotReady
@@ -20,7 +22,7 @@ from mic.common.warning import HostWarning
 from mic.hosts.agent_files import AgentFiles
 from mic.hosts.boot_files import BootFiles
 from mic.hosts.boot_scripts import BootScripts
-from mic.hosts.build import Builder, HostArchive
+from mic.hosts.build import Attempt, Builder, HostArchive
 from mic.hosts.changes import changes
 from mic.hosts.files import HostFile, ignored_text, other_files, read_directory
 from mic.hosts.publish import Publisher
@@ -31,7 +33,8 @@ from mic.images.store import Content, ImageId, Store
 from mic.media.base import IMAGES, Kind
 from mic.settings.model import OWN_ROOTFS
 
-_AT_ONCE = 4
+_SLICE = 4
+"""Number of hosts that are published before other events get their turn."""
 
 
 class StaticHosts:
@@ -52,10 +55,12 @@ class StaticHosts:
         builder: Builder,
         publisher: Publisher,
         threads: Threads,
+        reactor: Any,
         rootfs_url: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
+        self._reactor = reactor
         self._directory = directory
         self._images = images
         self._bases = bases
@@ -183,14 +188,26 @@ class StaticHosts:
             self._scripts_stale = True
         self._hosts = found
         self._retry.clear()
-        queue = iter(todo)
+        usable = []
+        for name in todo:
+            file = found[name]
+            if file.problem:
+                await self._publish_host(name, file, Attempt(BuildInvalid(file.problem)))
+            else:
+                usable.append((name, file.given))
+        queue = self._builder.batches(usable)
 
         async def work() -> None:
-            for name in queue:
-                await self._build(name, found[name], agent)
+            for batch in queue:
+                attempts = await self._builder.archives(agent, batch, rootfs_url=self._rootfs_url)
+                for number, (name, attempt) in enumerate(attempts.items(), 1):
+                    await self._publish_host(name, found[name], attempt)
+                    if number % _SLICE == 0:
+                        await deferLater(self._reactor, 0)
 
         await gatherResults(
-            [Deferred.fromCoroutine(work()) for _ in range(_AT_ONCE)], consumeErrors=True
+            [Deferred.fromCoroutine(work()) for _ in range(self._builder.at_once)],
+            consumeErrors=True,
         )
         if self._scripts_stale:
             self._scripts_stale = False
@@ -218,11 +235,11 @@ class StaticHosts:
                 lacking=lacking,
             )
 
-    async def _build(self, name: str, file: HostFile, agent: Agent) -> None:
-        """Build and publish one host; no failure affects another host."""
+    async def _publish_host(self, name: str, file: HostFile, attempt: Attempt) -> None:
+        """Publish one host that was built; no failure affects another host."""
         try:
-            with self._builder.builds.one():
-                await self._try_to_build(name, file, agent)
+            with self._builder.builds.one(attempt.seconds):
+                await self._try_to_publish(name, file, attempt)
         except MicError:
             pass  # logged already
         except (OSError, MemoryError) as error:
@@ -239,15 +256,10 @@ class StaticHosts:
                 self._complaints.is_news(f"{file.path}: cannot be built: see the log", name)
                 self._note(name, self._failed_state(name), "cannot be built: see the log")
 
-    async def _try_to_build(self, name: str, file: HostFile, agent: Agent) -> None:
-        """Publish the images that can be built; raise the first of the errors logged."""
-        if file.problem:
-            self._fail(name, file, file.problem)
-            raise BuildInvalid(file.problem)
+    async def _try_to_publish(self, name: str, file: HostFile, attempt: Attempt) -> None:
+        """Publish the kinds of images that can be made; raise the first of the errors logged."""
         try:
-            archive = await self._builder.archive(
-                agent, name, file.given, rootfs_url=self._rootfs_url
-            )
+            archive = attempt.archive()
         except MicError as error:
             if isinstance(error, NotReady):
                 self._retry.add(name)

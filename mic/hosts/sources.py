@@ -58,6 +58,7 @@ def make_hosts(
             builder=builder,
             publisher=publisher,
             threads=threads,
+            reactor=reactor,
             rootfs_url=settings.rootfs_url,
         )
         return Made(source=source, builds=builder.builds)

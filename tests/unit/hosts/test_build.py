@@ -9,14 +9,14 @@ from urllib.parse import unquote
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
-from mic.common.errors import BuildInvalid
+from mic.common.errors import BuildInvalid, NotReady
 from mic.common.generated import Generated
 from mic.common.host_data import HostData
 from mic.common.keyfile import Keyfile
 from mic.common.threads import Threads
-from mic.hosts.build import Builder, ExternalConverter, ForAllHosts, HostArchive
+from mic.hosts.build import Builder, Builds, ExternalConverter, ForAllHosts, HostArchive
 from mic.ignition import Agent
 from mic.media.base import Kind
 from mic.media.cpio import config_of
@@ -187,6 +187,130 @@ async def test_builds_in_one_thread_call(threads: Threads, monkeypatch: pytest.M
     archive = await archive_of(threads, document)
     assert b"system-connections/d0.nmconnection" in config_of(archive)
     assert len(calls) == 1
+
+
+def data(document: bytes, **more: bytes) -> HostData:
+    return HostData(network=document, **more)
+
+
+DUMMY = b"interfaces: [{name: d0, type: dummy, state: up}]"
+
+
+class TestBatches:
+    """Several small hosts in one call."""
+
+    def names(self, builder: Builder, sizes: dict[str, int]) -> list[list[str]]:
+        hosts = [(name, data(bytes(size))) for name, size in sizes.items()]
+        return [list(batch) for batch in builder.batches(hosts)]
+
+    def test_a_batch_ends_before_it_costs_too_much(self, threads: Threads) -> None:
+        sizes = dict.fromkeys(map(str, range(20)), 4096)
+        batches = self.names(Builder(threads), sizes)
+        assert [len(batch) for batch in batches] == [8, 8, 4]
+        assert [name for batch in batches for name in batch] == list(sizes)
+
+    def test_a_large_host_is_a_batch_of_its_own(self, threads: Threads) -> None:
+        sizes = {"a": 1, "large": 900_000, "b": 1, "c": 1, "larger": 1_000_000, "huge": 1 << 20}
+        batches = self.names(Builder(threads), sizes)
+        assert batches == [["a"], ["large"], ["b", "c"], ["larger"], ["huge"]]
+
+    def test_no_hosts_make_no_batch(self, threads: Threads) -> None:
+        assert self.names(Builder(threads), {}) == []
+
+    def test_an_external_converter_has_one_host_at_a_time(self, threads: Threads) -> None:
+        batches = self.names(Builder(threads, external=one), {"a": 1, "b": 1})
+        assert batches == [["a"], ["b"]]
+
+    @pytest_twisted.ensureDeferred
+    async def test_hosts_get_what_each_would_get_alone(
+        self, threads: Threads, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        batch = {
+            "a": data(DUMMY, kernel_arguments=b"quiet"),
+            "b": data(DUMMY.replace(b"d0", b"d1")),
+            "blank": data(b" \n"),
+            "without": HostData(),
+        }
+        builder = Builder(threads)
+        url = "http://192.0.2.9/rootfs"
+        alone = {
+            name: await builder.archive(AGENT, name, given, rootfs_url=url)
+            for name, given in batch.items()
+        }
+        calls = []
+        run = threads.run
+
+        def counted(call: Any, *args: Any) -> Deferred[Any]:
+            calls.append(call)
+            return run(call, *args)
+
+        monkeypatch.setattr(threads, "run", counted)
+        attempts = await builder.archives(AGENT, batch, rootfs_url=url)
+        assert {name: attempt.archive() for name, attempt in attempts.items()} == alone
+        assert list(attempts) == list(batch)
+        assert all(attempt.seconds > 0 for attempt in attempts.values())
+        assert len(calls) == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_failure_concerns_its_host_alone(self, threads: Threads) -> None:
+        batch = {"a": data(DUMMY), "bad": data(b"interfaces: 1"), "b": data(DUMMY)}
+        attempts = await Builder(threads).archives(AGENT, batch)
+        for name in "ab":
+            assert b"d0.nmconnection" in config_of(attempts[name].archive().data)
+        with pytest.raises(BuildInvalid, match="interfaces: found a string, expected a list"):
+            attempts["bad"].archive()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_failed_call_is_that_of_each_host(
+        self, threads: Threads, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: Any) -> Deferred[Any]:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threads, "run", fail)
+        builder = Builder(threads)
+        attempts = await builder.archives(AGENT, {"a": data(DUMMY), "b": data(DUMMY)})
+        for attempt in attempts.values():
+            with pytest.raises(RuntimeError, match="new thread"):
+                attempt.archive()
+        assert builder.builds.waiting() == 0
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_external_failure_is_an_attempt(self, threads: Threads) -> None:
+        async def convert(document: bytes) -> Generated:
+            if document == b"bad":
+                raise NotReady("not now")
+            return await one(document)
+
+        builder = Builder(threads, external=convert)
+        (good,) = (await builder.archives(AGENT, {"a": data(b"a: b")})).values()
+        assert b"x.nmconnection" in config_of(good.archive().data)
+        (bad,) = (await builder.archives(AGENT, {"bad": data(b"bad")})).values()
+        with pytest.raises(NotReady, match="not now"):
+            bad.archive()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_cancelled_batch_ends_and_returns_its_turn(self, threads: Threads) -> None:
+        convert = Converter()
+        builder = Builder(threads, external=convert)
+        build = Deferred.fromCoroutine(builder.archives(AGENT, {"a": data(b"a: b")}))
+        build.cancel()
+        with pytest.raises(CancelledError):
+            await build
+        again = Deferred.fromCoroutine(builder.archives(AGENT, {"a": data(b"a: b")}))
+        assert len(convert.begun) == 2
+        convert.under_way[-1].callback(None)
+        assert (await again)["a"].archive()
+
+
+def test_a_build_counts_the_time_spent_before() -> None:
+    now = iter((5.0, 5.5, 7.0, 7.5))
+    builds = Builds(lambda: next(now))
+    with builds.one(3.0):
+        pass
+    with builds.one():
+        pass
+    assert builds.seconds.sum == pytest.approx(4.0)
 
 
 @pytest_twisted.ensureDeferred

@@ -23,6 +23,7 @@ from miniso import with_minimal
 from toys import EMBED_LENGTH, lack_of_descriptors, live_iso, put
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from mic.common.errors import BuildInvalid, NotReady
@@ -56,7 +57,9 @@ interfaces:
 class Site:
     """Static mode without its HTTP server."""
 
-    def __init__(self, folder: Path, threads: Threads, *, minimal: bool = False) -> None:
+    def __init__(
+        self, folder: Path, threads: Threads, *, minimal: bool = False, built_in: bool = False
+    ) -> None:
         self.folder = folder
         self.directory = folder / "hosts"
         self.directory.mkdir()
@@ -72,14 +75,16 @@ class Site:
             registries_conf=str(put(folder / "registries.conf", b"[registries]")),
             ca_bundle=str(put(folder / "ca.pem", b"-----BEGIN CERTIFICATE-----")),
         )
+        self.builder = Builder(threads, external=None if built_in else self.ask)
         self.hosts = StaticHosts(
             directory=str(self.directory),
             images=self.images,
             bases=self.bases,
             agent_files=AgentFiles(settings, threads),
-            builder=Builder(threads, external=self.ask),
+            builder=self.builder,
             publisher=Publisher(self.images, publish_url="http://mic"),
             threads=threads,
+            reactor=reactor,
         )
 
     def ask(self, document: bytes) -> Awaitable[Generated]:
@@ -146,6 +151,15 @@ async def minimal_site(tmp_path: Path) -> AsyncIterator[Site]:
     threads = Threads(reactor)
     threads.startService()
     yield Site(tmp_path, threads, minimal=True)
+    await threads.stopService()
+
+
+@pytest_twisted.async_yield_fixture
+async def batch_site(tmp_path: Path) -> AsyncIterator[Site]:
+    """A site with the built-in generator, which builds small hosts in batches."""
+    threads = Threads(reactor)
+    threads.startService()
+    yield Site(tmp_path, threads, built_in=True)
     await threads.stopService()
 
 
@@ -824,6 +838,65 @@ async def test_builds_small_files_before_large_ones(site: Site) -> None:
     await site.poll()
     sizes = [len(document) for document in site.converted]
     assert sizes == sorted(sizes)
+
+
+class TestBatches:
+    """Many small hosts, which are built together."""
+
+    def document(self, name: str) -> bytes:
+        return f"interfaces: [{{name: {name}, type: dummy, state: up}}]".encode()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_bad_host_does_not_affect_the_others(
+        self, batch_site: Site, errors: list[str]
+    ) -> None:
+        names = [f"w{number}" for number in range(40)]
+        for name in names:
+            batch_site.put(f"{name}.yaml", self.document(name))
+        large = "\n".join(f"# {number}" for number in range(20_000)).encode()
+        batch_site.put("large.yaml", self.document("large") + b"\n" + large)
+        batch_site.put("w7.yaml", b"interfaces: 1")
+        batch_site.put("unusable.yaml", bytes(5 << 20))
+        await batch_site.poll()
+        good = {*names, "large"} - {"w7"}
+        kinds = ("iso", "initramfs")
+        assert batch_site.names == {f"{name}.{kind}" for name in good for kind in kinds}
+        for name in good:
+            assert [f"id={name}" in text for text in batch_site.network(f"{name}.iso")] == [True]
+        assert len(errors) == 2
+        assert any(
+            "w7.yaml: interfaces: found a string, expected a list" in error for error in errors
+        )
+        assert any("unusable.yaml: the file has more than" in error for error in errors)
+        builds = batch_site.builder.builds
+        assert builds.failures["invalid_input"] == builds.failures.total() == 2
+        assert builds.seconds.count == 42
+
+    @pytest_twisted.ensureDeferred
+    async def test_only_changed_hosts_are_built_again(self, batch_site: Site) -> None:
+        for name in "abcde":
+            batch_site.put(f"{name}.yaml", self.document(name))
+        await batch_site.poll()
+        kept = {name: batch_site.entry(f"{name}.iso") for name in "abcde"}
+        batch_site.put("b.yaml", self.document("x"))
+        batch_site.put("d.yaml", b"interfaces: 1")
+        await batch_site.poll()
+        changed = {name for name in "abcde" if batch_site.entry(f"{name}.iso") is not kept[name]}
+        assert changed == {"b"}
+        assert batch_site.builder.builds.seconds.count == 7
+
+    @pytest_twisted.ensureDeferred
+    async def test_other_events_have_their_turn_while_a_batch_is_published(
+        self, batch_site: Site
+    ) -> None:
+        for number in range(14):
+            batch_site.put(f"w{number}.yaml", b"")
+        seen = []
+        watch = LoopingCall(lambda: seen.append(len(batch_site.names) // 2))
+        watch.start(0)
+        await batch_site.poll()
+        watch.stop()
+        assert [count for count in dict.fromkeys(seen) if count] == [4, 8, 12, 14]
 
 
 @pytest.fixture
