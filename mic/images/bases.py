@@ -166,6 +166,9 @@ class Bases:
 
         Raises `BaseUnavailable` or `NotReady` with the file and the reason.
         """
+        current = self.loaded(kind, stream=stream, architecture=architecture)
+        if current is not None:
+            return current
         if self._is_virtual(kind):
             return await self._load_virtual(stream, architecture)
 
