@@ -9,11 +9,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 _IPV4: Final = re.compile(r"\.".join([r"(0|[1-9][0-9]{0,2})"] * 4), re.ASCII)
 _PREFIX: Final = re.compile(r"\+?0*[0-9]{1,20}", re.ASCII)
 _LINK_LOCAL: Final = 0xFE80 >> 6
+_LONGEST_IPV4: Final = 15  # characters of the longest IPv4 text
 _LONGEST: Final = 45  # characters of the longest IPv6 text
 WIDTH: Final = {4: 32, 6: 128}
 
@@ -80,6 +82,12 @@ def parsed(text: str) -> Address | None:
 
 
 def _ipv4(text: str) -> int | None:
+    # No longer text is remembered. A document's few addresses are read again and again.
+    return _ipv4_value(text) if len(text) <= _LONGEST_IPV4 else None
+
+
+@lru_cache(maxsize=256)
+def _ipv4_value(text: str) -> int | None:
     # Like `ipaddress`, in a third of the time: documents may have tens of thousands of addresses.
     found = _IPV4.fullmatch(text)
     if found is None:

@@ -66,7 +66,9 @@ class Profile:
             lines = [f"[{name}]\n"]
             settings = self.sections[name]
             for key in sorted(settings):  # by code point, which is UTF-8's order of bytes too
-                value = _written(settings[key])
+                value = settings[key]
+                if type(value) is not str:
+                    value = _written(value)
                 if value:
                     lines.append(f"{key}={value}\n")
             parts.append("".join(lines))

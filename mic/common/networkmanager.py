@@ -29,7 +29,12 @@ _NEEDED: Final = {
     "802-3-ethernet": "",
 }
 """The section that a type of connection must have."""
-_PARENTS: Final = ("vlan", "macvlan", "vxlan", "infiniband", "macsec")
+_OTHERS: Final = (
+    *((section, "parent") for section in ("vlan", "macvlan", "vxlan", "infiniband", "macsec")),
+    ("veth", "peer"),
+)
+"""Sections and keys that name another interface."""
+_NOT_IN_NAMES: Final = re.compile(r"[/:\s]")
 _MODES: Final = frozenset(
     (
         *("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb"),
@@ -57,12 +62,12 @@ def refusals(profiles: Iterable[Profile], places: Mapping[str, Path]) -> Iterato
         sections: _Sections = profile.sections
         connection = sections["connection"]
         kind = str(connection.get("type"))
-        name = connection.get("interface-name") or profile.ident
-        place = places.get(str(name), Path() / f"interface {shown(str(name))}")
+        name = str(connection.get("interface-name") or profile.ident)
         for rule, concerned in _RULES:
-            if concerned and not concerned.intersection(sections):
+            if concerned and concerned.isdisjoint(sections):
                 continue
             for generic, text in rule(kind, sections):
+                place = places.get(name) or Path() / f"interface {shown(name)}"
                 yield warning_at(
                     place,
                     f"{generic}: NetworkManager refuses it",
@@ -100,9 +105,8 @@ def _names(kind: str, sections: _Sections) -> Iterator[tuple[str, str]]:
             yield "its name is reserved", f"the name {shown(str(name))!r} is reserved"
     elif name == "":
         yield "its name is empty", ""
-    others = {section: sections.get(section, {}).get("parent") for section in _PARENTS}
-    others["veth"] = sections.get("veth", {}).get("peer")
-    for section, other in others.items():
+    for section, key in _OTHERS:
+        other = sections[section].get(key) if section in sections else None
         if other is not None and not _UUID.fullmatch(str(other)):
             fault = _name_fault(str(other))
             if fault:
@@ -115,7 +119,7 @@ def _name_fault(name: str) -> str:
         return f"does not have 1 to {_NAME_LENGTH} bytes"
     if name in _RESERVED:
         return "is reserved"
-    if any(char in "/:" or char.isspace() or not char.isprintable() for char in name):
+    if _NOT_IN_NAMES.search(name) or not name.isprintable():
         return "has a character that Linux does not allow"
     return ""
 

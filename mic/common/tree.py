@@ -188,8 +188,8 @@ def resolved(node: Any, path: Path) -> Any:
         if isinstance(node, FlaggedList) or (isinstance(node, FlaggedMapping) and node.is_marked):
             raise problem(path, _MARKED)
         if isinstance(node, dict):
-            return {key: resolved(item, path / key) for key, item in node.items()}
-        return [resolved(item, path / index) for index, item in enumerate(node)]
+            return {key: resolved(item, Path(path, key)) for key, item in node.items()}
+        return [resolved(item, Path(path, index)) for index, item in enumerate(node)]
     return node
 
 

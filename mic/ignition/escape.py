@@ -25,6 +25,10 @@ def data_url(content: bytes) -> str:
     return "data:," + content.decode()
 
 
+# Whitespace and quotes separate arguments; a lone ; ends a command.
+_SEPARATES = re.compile(r"[\s'\";]")
+
+
 def systemd_environment(name: str, value: str) -> str:
     """Return an ``Environment=`` line (systemd.exec(5)) that sets ``name`` to ``value``."""
     return f'Environment="{name}={_systemd(value)}"'
@@ -33,8 +37,8 @@ def systemd_environment(name: str, value: str) -> str:
 def systemd_argument(value: str) -> str:
     """Return one argument of an ``Exec…=`` line (systemd.service(5), COMMAND LINES)."""
     escaped = _systemd(value).replace("$", "$$")
-    # Quoted only if necessary, so that the unit stays readable; a lone ; ends a command.
-    plain = escaped == value and value and not any(c.isspace() or c in "'\";" for c in value)
+    # Quoted only if necessary, so that the unit stays readable.
+    plain = escaped == value and value and not _SEPARATES.search(value)
     return value if plain else f'"{escaped}"'
 
 

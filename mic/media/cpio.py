@@ -22,6 +22,7 @@ _REGULAR_0644 = 0o100644
 # Level 9 takes nearly twice the time of 6 and saves 1.5 % of a typical config.
 _LEVEL = 6
 _HEADER = 110
+_ENTRY = b"070701" + b"%08X" * 13
 _LIMIT = 64 * 1024 * 1024
 # Only hexadecimal digits: a negative size would make the reader loop forever.
 _NEWC = re.compile(rb"07070[12][0-9A-Fa-f]{104}")
@@ -48,7 +49,7 @@ class ArchiveError(Exception):
 def _entry(name: str, data: bytes, *, inode: int, mode: int, links: int) -> bytes:
     path = name.encode() + b"\0"
     fields = (inode, mode, 0, 0, links, 0, len(data), 0, 0, 0, 0, len(path), 0)
-    header = b"070701" + b"".join(b"%08X" % number for number in fields)
+    header = _ENTRY % fields
     return _padded(header + path) + _padded(data)
 
 

@@ -223,12 +223,12 @@ class Interface(Generic[Config]):
     @property
     def is_up(self) -> bool:
         """Whether the interface is to be up."""
-        return self.state == "up"
+        return self.common.state is None or self.common.state == "up"
 
     @property
     def is_absent(self) -> bool:
         """Whether the interface is to be removed."""
-        return self.state == "absent"
+        return self.common.state == "absent"
 
     @property
     def controller_name(self) -> str:

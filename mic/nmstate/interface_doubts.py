@@ -20,6 +20,7 @@ from mic.nmstate.types.vlan import Vlan
 _NAME_LENGTH: Final = 15
 """Longest name of an interface in bytes (``IFNAMSIZ`` - 1, linux/if.h)."""
 
+_NOT_IN_NAMES: Final = re.compile(r"[/:\s]")
 _MAC: Final = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}(?:(?:[:-][0-9A-Fa-f]{2}){14})?")
 _MAC_LENGTH: Final = len("00:00:00:00:00:00")  # InfiniBand's are longer
 _LIKE_A_VLAN: Final = re.compile(r".+\.([0-9]{1,4})")
@@ -242,7 +243,7 @@ def _name_problem(name: str) -> str:
         return "refers to a virtual function, which only nmstate on the host can resolve"
     if len(name.encode()) > _NAME_LENGTH:
         return f"has more than {_NAME_LENGTH} bytes"
-    if name in (".", "..") or any(char in "/:" or char.isspace() for char in name):
+    if name in (".", "..") or _NOT_IN_NAMES.search(name):
         return "has a character that Linux does not allow"
     return ""
 
