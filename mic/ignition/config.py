@@ -119,7 +119,7 @@ def _file(path: str, mode: int, content: bytes, overwrite: bool | None = None) -
     """Return a file as JSON, with sorted members."""
     # A data URL has no character that JSON escapes.
     contents = f'{{"source":"{data_url(content)}"}}'
-    over = "" if overwrite is None else f'"overwrite":{_json(overwrite)},'
+    over = {None: "", False: '"overwrite":false,', True: '"overwrite":true,'}[overwrite]
     return f'{{"contents":{contents},"mode":{mode},{over}"path":{_json(path)}}}'
 
 
