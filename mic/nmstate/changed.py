@@ -24,7 +24,9 @@ def changed(value: T, **changes: Any) -> T:
         return value
     kind: Any = type(value)
     names, values = _fields(kind)
-    made: T = kind(**{**dict(zip(names, values(value), strict=True)), **changes})
+    members = dict(zip(names, values(value), strict=True))
+    members.update(changes)
+    made: T = kind(**members)
     return made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from mic.common import addresses, schema
 from mic.common.problems import Path, problem, shown
 from mic.common.schema import Struct, member, optional, sequence
+from mic.nmstate.changed import changed
 
 FIRST_PRIORITY: Final = 40
 SECOND_PRIORITY: Final = 50
@@ -45,7 +45,7 @@ class Client:
                 allowed = ", ".join((*bare, *valued))
                 found = shown(option)
                 raise problem(path / "options" / index, f"found {found!r}, expected: {allowed}")
-        return dataclasses.replace(self, server=tuple(servers))
+        return changed(self, server=tuple(servers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

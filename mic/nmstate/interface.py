@@ -318,7 +318,9 @@ def normalised(interface: AnyInterface) -> AnyInterface:
     if ipv6 is not None and ipv6.enabled and (common.mtu or 1 << 64) < ipfamily.MINIMUM_IPV6_MTU:
         low = ipfamily.MINIMUM_IPV6_MTU
         raise problem(place / "mtu", f"found {common.mtu}, expected {low} or more: IPv6 needs it")
-    mac = None if common.mac is None else upper(common.mac)
+    mac = common.mac
+    if mac is not None and mac != upper(mac):
+        mac = upper(mac)
     wait_ip = common.wait_ip if interface.can_have_ip else None
     return interface.with_common(ipv4=ipv4, ipv6=ipv6, mac=mac, wait_ip=wait_ip)
 
