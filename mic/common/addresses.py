@@ -82,7 +82,7 @@ def parsed(text: str) -> Address | None:
 
 
 def _ipv4(text: str) -> int | None:
-    # No longer text is remembered. A document's few addresses are read again and again.
+    # The few addresses of a document are read again and again; long texts are not remembered.
     return _ipv4_value(text) if len(text) <= _LONGEST_IPV4 else None
 
 

@@ -484,8 +484,18 @@ class TestBanners:
 
 
 class TestConfig:
-    def test_version_and_canonical_form(self) -> None:
-        data = config(FULL, HOST)
+    @pytest.mark.parametrize("agent", [AGENT, FULL])
+    @pytest.mark.parametrize(
+        "host",
+        [
+            Host(),
+            HOST,
+            replace(HOST, extra=FULL.extra),
+            Host(name='"\\é', keyfiles=(Keyfile(name='"a\\é".nmconnection', content='"\\é\t'),)),
+        ],
+    )
+    def test_version_and_canonical_form(self, agent: Agent, host: Host) -> None:
+        data = config(agent, host)
         value = json.loads(data)
         assert value["ignition"]["version"] == "3.2.0"
         assert (
