@@ -896,7 +896,8 @@ class TestBatches:
         watch.start(0)
         await batch_site.poll()
         watch.stop()
-        assert [count for count in dict.fromkeys(seen) if count] == [4, 8, 12, 14]
+        # Whether the end is seen as well depends on what comes first.
+        assert [count for count in dict.fromkeys(seen) if 0 < count < 14] == [4, 8, 12]
 
 
 @pytest.fixture
