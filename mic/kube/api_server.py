@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import urlsplit
 
-from mic.common.urls import without_credentials
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_END: Final = re.compile(r"[?#]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,17 @@ def is_header_value(text: str) -> bool:
     return text.isascii() and text.isprintable()
 
 
+def without_secrets(url: str) -> str:
+    """Return a URL without user, password, query and fragment, whatever else is wrong with it."""
+    scheme, separator, rest = url.partition("://")
+    if not _SCHEME.fullmatch(scheme):
+        scheme, separator, rest = "", "", url
+    # Up to the last @, whatever a password may have. Hide too much rather than too little.
+    rest = rest.rpartition("@")[2]
+    return f"{scheme}{separator}{_END.split(rest, maxsplit=1)[0]}"
+
+
 def _origin(url: str) -> str:
     """Return scheme, host and port of a URL; the rest may hold a password."""
     parts = urlsplit(url)
-    return without_credentials(f"{parts.scheme}://{parts.netloc}")
+    return without_secrets(f"{parts.scheme}://{parts.netloc}")

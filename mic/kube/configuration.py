@@ -1,7 +1,7 @@
 """Finds and checks what says where the API server is and which credentials it takes.
 
 That is a kubeconfig file, or the service account of the pod. What connects with it is
-`mic.kube.client`. No error shows the content of a file.
+`mic.kube.connections`. No error shows the content of a file.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from mic.common.endpoint import bypasses_proxy, endpoint
 from mic.common.errors import ConfigError
 from mic.common.kube_names import namespace_problem, quoted
 from mic.common.text import printable
-from mic.common.urls import without_credentials
-from mic.kube.api_server import ApiServer
+from mic.kube.api_server import ApiServer, without_secrets
 from mic.kube.token_file import TokenFile
 
 _HOST = "KUBERNETES_SERVICE_HOST"
@@ -215,7 +214,7 @@ def _is_usable(url: str) -> bool:
 
 
 def _shown(url: str) -> str:
-    return printable(without_credentials(url.partition("?")[0]))
+    return printable(without_secrets(url))
 
 
 def _unusable(source: str, why: str) -> ConfigError:

@@ -26,7 +26,8 @@ CONNECT_TIMEOUT = 5.0
 """Time limit for each step of connecting, in seconds."""
 
 MAX_HEAD: Final = 256 * 1024
-"""Upper bound on the head of a response, in bytes; the API server's have about 500."""
+"""Upper bound on what a response has between two pieces of its body, in bytes: its head, trailers,
+the extensions of chunks. The heads of the API server have about 500."""
 
 _CHUNK: Final = 64 * 1024  # bytes to receive at once
 
@@ -68,13 +69,12 @@ class Connections:
             "Accept": "application/json",
             "Accept-Encoding": "identity",
         }
-        proxy_headers = _proxy_authorization(server.proxy)
-        self._proxy_headers = proxy_headers
+        self._proxy_headers = _proxy_authorization(server.proxy)
         self._root = (self._target.path or "").rstrip("/")
         if self._proxy is not None and not self._tls:
             # Over plain HTTP a proxy forwards each request (RFC 9112 section 3.2.2).
             self._root = f"http://{self._target.netloc}{self._root}"
-            headers |= proxy_headers
+            headers |= self._proxy_headers
         self._head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._idle: list[HTTPConnection] = []
         self._closed = False
@@ -197,6 +197,8 @@ class Response:
         self._complete = False
         self._keeps_alive = False
         self._body: list[bytes] = []
+        self._without_body = 0
+        """Bytes that have arrived since the last piece of the body."""
         connection.sock.settimeout(silence)
 
     def exchange(self, request: bytes) -> None:
@@ -212,11 +214,8 @@ class Response:
                 raise ConnectionLost("timed out") from None
             except OSError:
                 pass  # the server may have refused it before its end, and its response says why
-            received = 0
             while not self._has_head:
-                received += self._receive()
-                if received > MAX_HEAD and not self._has_head:
-                    raise ConnectionLost(f"the head of the response has more than {MAX_HEAD} bytes")
+                self._receive()
         except BaseException:
             self.close()
             raise
@@ -260,8 +259,8 @@ class Response:
         else:
             self._connection.close()
 
-    def _receive(self) -> int:
-        """Receive and parse what arrives next; return its size in bytes.
+    def _receive(self) -> None:
+        """Receive and parse what arrives next.
 
         Raises `ConnectionLost` and ``ssl.SSLError``.
         """
@@ -275,14 +274,16 @@ class Response:
             if not self._ends_with_connection():
                 raise ConnectionLost("the connection was closed before the end of the response")
             self._complete, self._keeps_alive = True, False
-            return 0
+            return
+        self._without_body += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             self._keeps_alive = False
             # Not the parser's text: it may quote what it read.
             raise ConnectionLost("the response is not HTTP/1.1") from None
-        return len(data)
+        if self._without_body > MAX_HEAD and not self._complete:
+            raise ConnectionLost(f"the response has more than {MAX_HEAD} bytes of headers")
 
     def _ends_with_connection(self) -> bool:
         """Return whether closing is how the body ends (RFC 9112 section 6.3, rule 8)."""
@@ -292,7 +293,7 @@ class Response:
     # The parser's callbacks, by the names that it wants.
 
     def on_message_begin(self) -> None:
-        """Refuse a response that nobody asked for; the parser makes an error of its own of this."""
+        """Refuse a response that nobody asked for. The parser turns this into its own error."""
         if self._complete:
             raise ValueError("a second response")
 
@@ -316,6 +317,7 @@ class Response:
     def on_body(self, data: bytes) -> None:
         """Keep a part of the body."""
         self._body.append(data)
+        self._without_body = 0
 
     def on_message_complete(self) -> None:
         """Note the end of the response."""

@@ -56,5 +56,6 @@ class TokenFile:
         if not token:
             raise ConfigError([f"the token file {self._path} is empty"])
         if not is_header_value(token):
-            raise ConfigError([f"the token file {self._path} has more than one line or no ASCII"])
+            why = "has a character that no header may have"
+            raise ConfigError([f"the token file {self._path} {why}"])
         return f"Bearer {token}"

@@ -283,6 +283,20 @@ def test_bounds_the_head(server: Server, connections: Connections) -> None:
         ask(connections)
 
 
+@pytest.mark.parametrize("last", [b"0\r\nX: ", b"1;x="], ids=["trailer", "chunk extension"])
+def test_bounds_what_is_not_body(server: Server, connections: Connections, last: bytes) -> None:
+    start = CHUNKED[: CHUNKED.index(b"2;")]
+    server.script = [start + last + b"x" * (MAX_HEAD + 200_000)]
+    with pytest.raises(ConnectionLost, match=f"more than {MAX_HEAD} bytes"):
+        ask(connections)
+
+
+def test_a_large_body_in_small_chunks_is_no_head(server: Server, connections: Connections) -> None:
+    count = MAX_HEAD // 4
+    server.script = [CHUNKED[: CHUNKED.index(b"1\r")] + b"1\r\nx\r\n" * count + b"0\r\n\r\n"]
+    assert ask(connections) == (200, b"x" * count)
+
+
 @pytest.mark.parametrize("answer", [b"", OK[:20], OK[:-1]])
 def test_a_server_that_falls_silent_is_given_up(
     server: Server, connections: Connections, answer: bytes
