@@ -11,8 +11,8 @@ from mic.common.errors import BaseUnavailable, BuildInvalid, NotReady
 from mic.common.once import Once
 from mic.common.text import printable
 from mic.common.threads import Threads
+from mic.hosts.archive import HostArchive
 from mic.hosts.boot_files import BootFiles, file_name, variant_of
-from mic.hosts.build import HostArchive
 from mic.hosts.publish import Publisher
 from mic.images.bases import Bases
 from mic.images.store import Content, ImageId, Store

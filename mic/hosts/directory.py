@@ -20,9 +20,10 @@ from mic.common.text import printable
 from mic.common.threads import Threads
 from mic.common.warning import HostWarning
 from mic.hosts.agent_files import AgentFiles
+from mic.hosts.archive import HostArchive
 from mic.hosts.boot_files import BootFiles
 from mic.hosts.boot_scripts import BootScripts
-from mic.hosts.build import Attempt, Builder, HostArchive
+from mic.hosts.build import Attempt, Builder
 from mic.hosts.changes import changes
 from mic.hosts.files import HostFile, ignored_text, other_files, read_directory
 from mic.hosts.publish import Publisher

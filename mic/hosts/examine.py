@@ -20,9 +20,10 @@ from mic.common.keyfile import check_names
 from mic.common.problems import DocumentInvalid
 from mic.common.threads import Threads
 from mic.common.warning import HostWarning
+from mic.hosts.archive import ForAllHosts, HostArchive, other_errors
 from mic.hosts.boot_files import BootFiles
 from mic.hosts.boot_scripts import name_problems
-from mic.hosts.build import Builder, ForAllHosts, HostArchive, other_errors
+from mic.hosts.build import Builder
 from mic.hosts.convert import Conversion
 from mic.hosts.files import FILE_LIMIT, HostFile, ignored_text, other_files, read_directory
 from mic.hosts.findings import Findings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from mic.hosts.build import HostArchive
+from mic.hosts.archive import HostArchive
 from mic.hosts.status import HostState, HostStatus
 from mic.kube.decide import ERROR, READY
 from mic.kube.objects import PreprovisioningImage

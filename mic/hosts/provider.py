@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from mic.common.errors import BaseUnavailable, BuildInvalid, MicError
 from mic.hosts.agent_files import AgentFiles
+from mic.hosts.archive import HostArchive
 from mic.hosts.boot_files import BootFiles, variant_of
-from mic.hosts.build import Builder, HostArchive
+from mic.hosts.build import Builder
 from mic.hosts.changes import changes
 from mic.hosts.publish import Publisher
 from mic.ignition import Agent

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from mic.common.threads import Threads
 from mic.hosts import HostSource
 from mic.hosts.agent_files import AgentFiles
-from mic.hosts.build import Builder, Builds, ForAllHosts
+from mic.hosts.archive import ForAllHosts
+from mic.hosts.build import Builder, Builds
 from mic.hosts.convert import Conversion
 from mic.hosts.directory import StaticHosts
 from mic.hosts.publish import Publisher

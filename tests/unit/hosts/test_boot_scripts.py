@@ -12,9 +12,9 @@ import pytest_twisted
 from toys import KERNEL, live_iso, put
 
 from mic.common.threads import Threads
+from mic.hosts.archive import HostArchive
 from mic.hosts.boot_files import BootFiles
 from mic.hosts.boot_scripts import BootScripts
-from mic.hosts.build import HostArchive
 from mic.hosts.publish import Publisher
 from mic.images.bases import Bases
 from mic.images.store import Content, ImageId, Store

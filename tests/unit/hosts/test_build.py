@@ -16,7 +16,8 @@ from mic.common.generated import Generated
 from mic.common.host_data import HostData
 from mic.common.keyfile import Keyfile
 from mic.common.threads import Threads
-from mic.hosts.build import Builder, Builds, ExternalConverter, ForAllHosts, HostArchive
+from mic.hosts.archive import ForAllHosts, HostArchive
+from mic.hosts.build import Builder, Builds, ExternalConverter
 from mic.ignition import Agent
 from mic.media.base import Kind
 from mic.media.cpio import config_of

@@ -8,7 +8,7 @@ import pytest
 from kube_samples import image_body
 
 from mic.common.warning import HostWarning
-from mic.hosts.build import HostArchive
+from mic.hosts.archive import HostArchive
 from mic.hosts.image_status import image_status
 from mic.hosts.status import HostState
 from mic.kube.objects import PreprovisioningImage, image_from_json

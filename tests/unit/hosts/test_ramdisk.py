@@ -15,7 +15,8 @@ from mic.common.errors import BaseUnavailable, BuildInvalid
 from mic.common.host_data import HostData
 from mic.common.threads import Threads
 from mic.hosts.agent_files import AgentFiles
-from mic.hosts.build import Builder, ForAllHosts, HostArchive
+from mic.hosts.archive import ForAllHosts, HostArchive
+from mic.hosts.build import Builder
 from mic.hosts.changes import changes
 from mic.hosts.provider import Provider
 from mic.hosts.publish import Publisher
