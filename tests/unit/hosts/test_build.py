@@ -174,8 +174,9 @@ async def test_runs_several_external_conversions_but_one_per_owner(
         await build
 
 
-@pytest_twisted.ensureDeferred
-async def test_builds_in_one_thread_call(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def calls(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The calls in a thread so far."""
     calls = []
     run = threads.run
 
@@ -184,6 +185,11 @@ async def test_builds_in_one_thread_call(threads: Threads, monkeypatch: pytest.M
         return run(call, *args)
 
     monkeypatch.setattr(threads, "run", counted)
+    return calls
+
+
+@pytest_twisted.ensureDeferred
+async def test_builds_in_one_thread_call(threads: Threads, calls: list[Any]) -> None:
     document = b"interfaces: [{name: d0, type: dummy, state: up}]"
     archive = await archive_of(threads, document)
     assert b"system-connections/d0.nmconnection" in config_of(archive)
@@ -224,7 +230,7 @@ class TestBatches:
 
     @pytest_twisted.ensureDeferred
     async def test_hosts_get_what_each_would_get_alone(
-        self, threads: Threads, monkeypatch: pytest.MonkeyPatch
+        self, threads: Threads, calls: list[Any]
     ) -> None:
         batch = {
             "a": data(DUMMY, kernel_arguments=b"quiet"),
@@ -238,14 +244,7 @@ class TestBatches:
             name: await builder.archive(AGENT, name, given, rootfs_url=url)
             for name, given in batch.items()
         }
-        calls = []
-        run = threads.run
-
-        def counted(call: Any, *args: Any) -> Deferred[Any]:
-            calls.append(call)
-            return run(call, *args)
-
-        monkeypatch.setattr(threads, "run", counted)
+        calls.clear()
         attempts = await builder.archives(AGENT, batch, rootfs_url=url)
         assert {name: attempt.archive() for name, attempt in attempts.items()} == alone
         assert list(attempts) == list(batch)
